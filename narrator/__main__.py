@@ -1,0 +1,78 @@
+"""The command line: `python -m narrator describe | speak | evaluate | score | variants`.
+
+Exit codes: 0 all done; 1 a photograph failed; 2 nothing could be done, for a reason given in one sentence on stderr;
+130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import io
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from narrator.commands import describe, evaluate, score, speak, variants
+from narrator.commands.common import warn
+from narrator.records import NarratorError
+
+COMMANDS = {"describe": describe, "speak": speak, "evaluate": evaluate, "score": score, "variants": variants}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    arguments = parser().parse_args(argv)
+    _prepare_streams()
+    logging.basicConfig(format="narrator: %(message)s", level=logging.WARNING)
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # its advice is for programmers
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    try:
+        code: int = arguments.run(arguments)
+        sys.stdout.flush()
+        return code
+    except NarratorError as error:
+        warn(error)
+        return 2
+    except BrokenPipeError:  # whoever read has seen enough, as in `... | head -1`
+        _drop_output()
+        return 1
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _drop_output()
+        warn("The disk is full, so the output is cut short: free some space and run it again.")
+        return 2
+    except KeyboardInterrupt:
+        warn("stopped.")
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and flags."""
+    says = "Describe photographs in words, speak the words, measure the descriptions."
+    whole = argparse.ArgumentParser(prog="narrator", description=says, allow_abbrev=False)
+    commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        says = command.SAYS[0].upper() + command.SAYS[1:] + "."
+        one = commands.add_parser(name, help=command.SAYS, description=says, allow_abbrev=False)
+        command.add(one)
+        one.set_defaults(run=command.run)
+    return whole
+
+
+def _prepare_streams() -> None:
+    """A file name that is not UTF-8, or a terminal that knows no UTF-8, must not end the program."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _drop_output() -> None:
+    """What is still in the buffer goes nowhere: Python would fail on it again when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,233 @@
+"""The only loader: which variants are in memory, one lock per device, and what to let go of when memory is short."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import gc
+import importlib
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from narrator.catalog import MANIFEST, find_variant
+from narrator.families import family_class
+from narrator.records import Family, NarratorError, Variant
+from narrator.turns import Stopped, Turns
+from narrator.weights import bytes_needed, check_checkpoint, free_bytes
+
+Announce = Callable[[str], None]
+MARGIN_BYTES = 512 * 2**20  # memory left to everything else when a variant is loaded
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Loaded:
+    """A family in memory. `stamp` is the manifest's time of change: a variant trained again is loaded again."""
+
+    family: Family
+    variant: Variant
+    device: str
+    stamp: int
+
+
+class Engine:
+    """Loads variants on first use and keeps them, least recently used first out when memory is short.
+
+    checkpoints: where to look for variants, None for the project's own folders (see narrator.catalog).
+    device: "cpu", "cuda" ..., None to choose. free: free memory of a device in bytes.
+    """
+
+    def __init__(self, checkpoints: Path | None = None, device: str | None = None,
+                 free: Callable[[str], int] = free_bytes) -> None:
+        self.checkpoints = checkpoints
+        self._device = device
+        self._free = free
+        self._guard = threading.Lock()  # of the two tables below; held for moments only
+        self._turns: dict[str, Turns] = {}
+        self._loaded: OrderedDict[str, _Loaded] = OrderedDict()  # by variant id, the most recently used last
+        self._warming: threading.Thread | None = None
+
+    def device(self) -> str:
+        """"cuda" when torch finds one, else "cpu". Imports torch."""
+        if self._device is None:
+            import torch
+
+            self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        return self._device
+
+    def warm(self) -> None:
+        """Import torch and transformers in a daemon thread, so that a page is up before they are. Returns at once."""
+        if self._warming is None:
+            self._warming = threading.Thread(target=_import_heavy, name="warm", daemon=True)
+            self._warming.start()
+
+    def loaded(self) -> list[str]:
+        """Ids of the variants in memory, least recently used first."""
+        with self._guard:
+            return list(self._loaded)
+
+    def outlook(self, variant: Variant) -> str:
+        """A status sentence for what `use` is about to do."""
+        with self._guard:
+            busy = any(turns.busy() for turns in self._turns.values())
+            known = variant.id in self._loaded
+        if busy:
+            return "Waiting for another description to finish …"
+        return "Describing …" if known else _loading(variant)
+
+    @contextlib.contextmanager
+    def use(self, variant_id: str, announce: Announce | None = None,
+            stop: threading.Event | None = None) -> Iterator[Family]:
+        """The variant's family, loaded, with its device's lock held until the block ends. Do not nest it in itself.
+
+        announce: told in a sentence when there is something to wait for. Raises NarratorError for an unknown, damaged
+        or too large variant, and Stopped when `stop` is set before the family is there.
+        """
+        variant = find_variant(variant_id, self.checkpoints)
+        self._await_warming(stop)
+        turns = self._turns_of(self.device())
+        if turns.busy() and announce:
+            announce("Waiting for another description to finish …")
+        turns.acquire(stop)
+        try:
+            family = self._ready(variant, self.device(), announce)
+            if stop is not None and stop.is_set():
+                raise Stopped
+            yield family
+        except (MemoryError, RuntimeError) as error:
+            if not _out_of_memory(error):
+                raise
+            raise NarratorError(f"{variant.title} ran out of memory: take a smaller variant, fewer beams, or close "
+                                "other programs.") from error
+        finally:
+            turns.release()
+
+    def unload(self, variant_id: str) -> bool:
+        """Let go of a variant once its device is free; whether it was loaded."""
+        with self._guard:
+            held = self._loaded.get(variant_id)
+        if held is None:
+            return False
+        turns = self._turns_of(held.device)
+        turns.acquire()
+        try:
+            return self._drop(variant_id)
+        finally:
+            turns.release()
+
+    def close(self) -> None:
+        """Let go of everything."""
+        for variant_id in self.loaded():
+            self.unload(variant_id)
+
+    def _turns_of(self, device: str) -> Turns:
+        with self._guard:
+            return self._turns.setdefault(device, Turns())
+
+    def _await_warming(self, stop: threading.Event | None) -> None:
+        """Two threads that import the same large package at once can see half of it: wait for the first."""
+        while self._warming is not None and self._warming.is_alive():
+            if stop is not None and stop.is_set():
+                raise Stopped
+            self._warming.join(0.05)
+
+    def _ready(self, variant: Variant, device: str, announce: Announce | None) -> Family:
+        """The family from memory or from disk. The device's lock is held."""
+        stamp = _stamp(variant)
+        with self._guard:
+            held = self._loaded.get(variant.id)
+            if held is not None and (held.variant, held.stamp) == (variant, stamp):
+                self._loaded.move_to_end(variant.id)
+                return held.family
+        if held is not None:
+            self._drop(variant.id)
+        if announce:
+            announce(_loading(variant))
+        check_checkpoint(variant)
+        self._make_room(variant, device)
+        family = _load(variant, device)
+        with self._guard:
+            self._loaded[variant.id] = _Loaded(family=family, variant=variant, device=device, stamp=stamp)
+        return family
+
+    def _make_room(self, variant: Variant, device: str) -> None:
+        """Let go of the least recently used until the variant fits. Raises NarratorError when it cannot."""
+        least, most = bytes_needed(variant)
+        while self._free(device) < most + MARGIN_BYTES:
+            with self._guard:
+                oldest = next((name for name, held in self._loaded.items() if held.device == device), None)
+            if oldest is None:
+                break
+            self._drop(oldest)
+        free = self._free(device)
+        if free < least:
+            raise NarratorError(f"{variant.title} needs at least {least / 2**30:.1f} GiB of memory and "
+                                f"{free / 2**30:.1f} are free: close other programs or take a smaller variant.")
+
+    def _drop(self, variant_id: str) -> bool:
+        """Close a variant. The device's lock is held."""
+        with self._guard:
+            held = self._loaded.pop(variant_id, None)
+        if held is None:
+            return False
+        held.family.close()
+        del held
+        _collect()
+        return True
+
+
+@functools.cache
+def shared_engine() -> Engine:
+    """The engine of this process."""
+    return Engine()
+
+
+def _loading(variant: Variant) -> str:
+    return f"Loading {variant.title}, first use …"
+
+
+def _stamp(variant: Variant) -> int:
+    try:
+        return (Path(variant.source) / MANIFEST).stat().st_mtime_ns
+    except OSError:  # a Hub id, or a source without a manifest of its own
+        return 0
+
+
+def _load(variant: Variant, device: str) -> Family:
+    """Build the family; whatever its libraries say about unusable files becomes one sentence."""
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
+
+    kind = family_class(variant.family)
+    try:
+        return kind(variant, device)  # type: ignore[call-arg]
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, SafetensorError,
+            StrictDataclassError) as error:
+        _collect()
+        if _out_of_memory(error):
+            raise
+        reason = " ".join(str(error).split())
+        reason = reason if len(reason) <= 200 else reason[:199] + "…"
+        raise NarratorError(f"{variant.title} cannot be loaded from {variant.source}: its files do not fit together "
+                            f"({type(error).__name__}: {reason}); restore the folder or train it again.") from error
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """torch reports it as a RuntimeError on the processor and as its own kind of RuntimeError on a GPU."""
+    named = type(error).__name__ == "OutOfMemoryError" or "allocate memory" in str(error)
+    return named or isinstance(error, MemoryError)
+
+
+def _collect() -> None:
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _import_heavy() -> None:
+    for name in ("torch", "transformers"):
+        importlib.import_module(name)

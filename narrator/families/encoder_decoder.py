@@ -1,0 +1,186 @@
+"""Picture -> description: a picture encoder and a text decoder with cross-attention (VisionEncoderDecoderModel)."""
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import AutoTokenizer, VisionEncoderDecoderModel
+from transformers.generation import StoppingCriteria, StoppingCriteriaList
+from transformers.modeling_outputs import BaseModelOutput
+
+import narrator.families.mobilenet_patches  # noqa: F401  (registers the architecture of our own checkpoints)
+from narrator.families.decoding import steps, token_probabilities
+from narrator.records import NarratorError, Piece, Variant
+from narrator.settings import GenerationSettings
+
+
+class EncoderDecoder:
+    """The family of `photo-captioner`, and of ViT + GPT-2."""
+
+    def __init__(self, variant: Variant, device: str) -> None:
+        """Load the weights from the variant's folder. Raises OSError, ValueError or RuntimeError when they are damaged."""
+        folder = Path(variant.source)
+        model = VisionEncoderDecoderModel.from_pretrained(folder, local_files_only=True, use_safetensors=True,
+                                                          dtype=torch.float32, attn_implementation="eager")
+        self._hold(model.to(device).eval(), AutoTokenizer.from_pretrained(folder, local_files_only=True),
+                   PictureInput.load(folder))
+
+    @classmethod
+    def around(cls, model: VisionEncoderDecoderModel, tokenizer: Any, pictures: "PictureInput") -> "EncoderDecoder":
+        """The family over a model that is in memory already, as while it learns."""
+        family = cls.__new__(cls)
+        family._hold(model, tokenizer, pictures)
+        return family
+
+    def _hold(self, model: VisionEncoderDecoderModel, tokenizer: Any, pictures: "PictureInput") -> None:
+        self.model, self.tokenizer, self.pictures = model, tokenizer, pictures
+        self.device = model.device
+
+    def stream(self, image: Image.Image | None, prompt: str, settings: GenerationSettings) -> Iterator[Piece]:
+        """Yield a piece a token; with beams, empty pieces while they search and the whole text at the end."""
+        hidden = self._encode([image])
+        if settings.num_beams > 1:
+            yield from self._stream_beams(hidden, settings)
+            return
+        said: list[int] = []
+        text = ""
+        for tokens, probabilities in steps(self.model.decoder, hidden, settings, never=self._never()):
+            said.append(int(tokens[0]))
+            longer = self._text(said)
+            if said[-1] != self.model.decoder.config.eos_token_id:
+                yield Piece(text=longer[len(text):], probability=float(probabilities[0]))
+            text = longer
+
+    def batch(self, images: Sequence[Image.Image | None], prompts: Sequence[str],
+              settings: GenerationSettings) -> list[list[Piece]]:
+        """One list of pieces for each picture."""
+        if not images:
+            return []
+        hidden = self._encode(images)
+        if settings.num_beams > 1:
+            tokens = self._beams(hidden, settings)
+            probabilities = token_probabilities(self.model.decoder, hidden, tokens)
+        else:
+            told = list(steps(self.model.decoder, hidden, settings, never=self._never()))
+            tokens = torch.stack([step[0] for step in told], dim=1)  # (B, T)
+            probabilities = torch.stack([step[1] for step in told], dim=1)
+        return [self._pieces(row, chances) for row, chances in zip(tokens.tolist(), probabilities.tolist(), strict=True)]
+
+    def close(self) -> None:
+        """Let go of the weights."""
+        del self.model
+
+    @torch.inference_mode()
+    def _encode(self, images: Sequence[Image.Image | None]) -> torch.Tensor:
+        if any(image is None for image in images):
+            raise NarratorError("This model describes pictures. Add a picture first.")
+        pixels = torch.stack([self.pictures(image) for image in images if image is not None])
+        hidden: torch.Tensor = self.model.encoder(pixel_values=pixels.to(self.device)).last_hidden_state  # (B, P, width)
+        return self.model.enc_to_dec_proj(hidden) if hasattr(self.model, "enc_to_dec_proj") else hidden
+
+    def _stream_beams(self, hidden: torch.Tensor, settings: GenerationSettings) -> Iterator[Piece]:
+        """Beams run in a thread of their own, so that whoever reads the pieces can leave between two steps."""
+        beat = _Heartbeat()
+        result: list[torch.Tensor] = []
+
+        def search() -> None:
+            try:
+                result.append(self._beams(hidden, settings, beat))
+            finally:
+                beat.steps.put(False)
+
+        worker = threading.Thread(target=search, daemon=True, name="beam-search")
+        worker.start()
+        try:
+            while beat.steps.get():
+                yield Piece(text="", tokens=0)
+        finally:
+            beat.stop.set()
+            worker.join()
+        if not result:
+            raise RuntimeError("The search for a description broke off.")
+        probabilities = token_probabilities(self.model.decoder, hidden, result[0])
+        yield from self._pieces(result[0][0].tolist(), probabilities[0].tolist())
+
+    @torch.inference_mode()
+    def _beams(self, hidden: torch.Tensor, settings: GenerationSettings, beat: "_Heartbeat | None" = None) -> torch.Tensor:
+        """(B, P, width) -> tokens (B, T) without the start, padded."""
+        sampling = {"do_sample": False}
+        if settings.temperature > 0:
+            torch.manual_seed(settings.seed)  # generate() takes no generator
+            sampling = {"do_sample": True, "temperature": settings.temperature, "top_p": settings.top_p,
+                        "top_k": settings.top_k or 0}
+        config = self.model.decoder.config
+        output = self.model.generate(
+            encoder_outputs=BaseModelOutput(last_hidden_state=hidden), num_beams=settings.num_beams, max_length=None,
+            max_new_tokens=settings.max_new_tokens, length_penalty=settings.length_penalty,
+            repetition_penalty=settings.repetition_penalty, no_repeat_ngram_size=settings.no_repeat_ngram_size,
+            suppress_tokens=self._never() or None, early_stopping=True, decoder_start_token_id=config.bos_token_id,
+            pad_token_id=config.pad_token_id, eos_token_id=config.eos_token_id,
+            stopping_criteria=StoppingCriteriaList([beat] if beat else []), **sampling)
+        return output[:, 1:]
+
+    def _pieces(self, tokens: list[int], probabilities: list[float]) -> list[Piece]:
+        pieces: list[Piece] = []
+        text = ""
+        for index, token in enumerate(tokens):
+            if token == self.model.decoder.config.eos_token_id:
+                break
+            longer = self._text(tokens[:index + 1])
+            pieces.append(Piece(text=longer[len(text):], probability=probabilities[index]))
+            text = longer
+        return pieces
+
+    def _text(self, tokens: list[int]) -> str:
+        words = self.tokenizer.decode(tokens, skip_special_tokens=True)
+        return words.replace(" '", "'").replace(" n't", "n't")
+
+    def _never(self) -> list[int]:
+        config = self.model.decoder.config
+        known = {self.tokenizer.unk_token_id, self.tokenizer.pad_token_id, self.tokenizer.bos_token_id}
+        return sorted(token for token in known - {None, config.eos_token_id})
+
+
+class PictureInput:
+    """Picture -> the encoder's input, as `preprocessor_config.json` says: squashed to a square, scaled, normalised."""
+
+    def __init__(self, size: int, mean: Sequence[float], std: Sequence[float]) -> None:
+        self.size = size
+        self.mean = torch.tensor(mean)[:, None, None]
+        self.std = torch.tensor(std)[:, None, None]
+
+    @classmethod
+    def load(cls, folder: Path) -> "PictureInput":
+        """Read `folder`/preprocessor_config.json (a size, or a dict with height)."""
+        values = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
+        size = values["size"]
+        return cls(size["height"] if isinstance(size, dict) else int(size), values["image_mean"], values["image_std"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `load` reads."""
+        return {"size": {"height": self.size, "width": self.size}, "image_mean": self.mean.flatten().tolist(),
+                "image_std": self.std.flatten().tolist(), "resample": int(Image.Resampling.BILINEAR)}
+
+    def __call__(self, picture: Image.Image) -> torch.Tensor:
+        """RGB picture of any size -> (3, size, size)"""
+        small = picture.resize((self.size, self.size), Image.Resampling.BILINEAR)
+        pixels = torch.from_numpy(np.asarray(small, dtype=np.float32)).permute(2, 0, 1) / 255
+        return (pixels - self.mean) / self.std
+
+
+class _Heartbeat(StoppingCriteria):
+    """Tells of every step of a beam search, and ends it when told to."""
+
+    def __init__(self) -> None:
+        self.steps: SimpleQueue[bool] = SimpleQueue()
+        self.stop = threading.Event()
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:  # type: ignore[override]
+        self.steps.put(True)
+        return torch.full((len(input_ids),), self.stop.is_set(), dtype=torch.bool, device=input_ids.device)

@@ -1,0 +1,144 @@
+"""What happens when a button is pressed: plain functions on plain values, which tests call without a page."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from narrator.catalog import load_variants
+from narrator.knobs import build, knobs
+from narrator.narrate import Update, narrate
+from narrator.pictures import open_picture
+from narrator.records import NarratorError, Voice
+from narrator.settings import GenerationSettings
+from narrator.speech import engine as speech_engine
+from narrator.ui.accessibility import how_sure, status
+from narrator.ui.work import newest
+from narrator.uploads import new_sound_path
+
+STOPPED = status("Stopped. What was written so far is kept.", "stopped")
+READY = status("Choose a picture, then press Describe.")
+SHOWN_BY_BROWSERS = {"JPEG", "PNG", "WEBP", "GIF", "BMP"}
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class View:
+    """What the page shows next; None leaves a part as it is."""
+
+    status: str | None = None
+    text: str | None = None
+    sure: str | None = None
+    path: Path | None = None  # of a sound
+
+
+def settings_from(values: Sequence[Any]) -> GenerationSettings:
+    """Settings from the form's values, in the form's order. An empty field or one out of range raises NarratorError."""
+    return build(GenerationSettings, dict(zip(knobs(GenerationSettings), values, strict=True)), "Settings")
+
+
+async def describe(path: str | None, variant_id: str, prompt: str, values: Sequence[Any]) -> AsyncIterator[View]:
+    """Views of a description as it grows. Errors become a status line; what was written before them stays."""
+    yield View(status=status("Describing…", "busy"), text="", sure="")
+    shown, written = "Describing…", ""
+    try:
+        settings = settings_from(values)
+
+        def start(stop: threading.Event) -> Iterator[Update]:
+            return narrate(variant_id or "", None if path is None else Path(path), prompt or "", settings, stop=stop)
+
+        async for update in newest(start):
+            if update.narration is not None:
+                yield _finished(update)
+                return
+            line = update.status if update.status and update.status != shown else None
+            text = update.text if update.text != written else None
+            shown, written = line or shown, update.text
+            if line or text is not None:
+                yield View(status=status(line, "busy") if line else None, text=text)
+    except NarratorError as error:
+        yield View(status=status(str(error), "error"))
+    except Exception as error:  # the page must not say "Describing…" for ever; the error itself goes on
+        yield View(status=unexpected(error))
+        raise
+
+
+def _finished(update: Update) -> View:
+    narration = update.narration
+    assert narration is not None
+    line = f"Described in {narration.total_s:.1f} s."
+    return View(status=status(line, "done", spoken=narration.text), text=narration.text, sure=how_sure(narration))
+
+
+def unexpected(error: Exception) -> str:
+    """A status line for what nobody foresaw."""
+    log.error("unexpected", exc_info=error)
+    return status(f"Something unexpected went wrong ({type(error).__name__}). Try again; the terminal that runs this "
+                  "app shows the details.", "error")
+
+
+def first_words() -> str:
+    """The status line of a page that has just been opened."""
+    if not load_variants():
+        return status("There is no model variant yet: train one, or set NARRATOR_CHECKPOINTS to a folder of "
+                      "checkpoints, then load this page again.", "error")
+    return READY
+
+
+def check_picture(path: str | None) -> tuple[Any, str]:
+    """(picture, status) right after a picture is given: a file that is no picture is taken away with the reason."""
+    import gradio as gr
+    from PIL import Image
+
+    if path is None:
+        return gr.skip(), READY
+    try:
+        picture = open_picture(Path(path))
+    except NarratorError as error:
+        return None, status(str(error), "error")
+    with Image.open(path) as raw:
+        shown = raw.format in SHOWN_BY_BROWSERS
+    ready = status("The picture is ready. Press Describe.")
+    return (gr.skip() if shown else picture), ready
+
+
+def known_voices() -> tuple[list[Voice], str]:
+    """(voices, "") or, where no speech engine can run, ([], a notice that says so)."""
+    try:
+        voices = speech_engine().voices()
+    except NarratorError as error:
+        return [], status(f"This machine cannot speak yet. {error} Descriptions work all the same.", "error")
+    return voices, "" if voices else status("This machine has no voice. Descriptions work all the same.", "error")
+
+
+def first_voice(voices: Sequence[Voice]) -> str | None:
+    """British or American English where there is one, else any English, else the first."""
+    ranks = {"en-gb": 0, "en-us": 1, "en": 2}
+    best = min(voices, default=None,
+               key=lambda voice: min([ranks.get(tag.lower(), 3 if tag.lower().startswith("en") else 9)
+                                      for tag in voice.languages] or [9]))
+    return best.id if best else None
+
+
+async def speak(text: str, voice: str | None, speed: float, pitch: int) -> AsyncIterator[View]:
+    """Views of a sound being made: a status line at once, then the file, or the reason why there is none."""
+    yield View(status=status("Making the sound…", "busy"))
+    try:
+        if speed is None or pitch is None:
+            raise NarratorError("Speed and pitch need a number each. Fill them in; 1 and 50 are usual.")
+        path = new_sound_path()
+        made = await asyncio.to_thread(speech_engine().synthesize, text or "", path, voice=voice, speed=float(speed),
+                                       pitch=int(pitch))
+    except NarratorError as error:
+        yield View(status=status(str(error), "error"))
+    except Exception as error:
+        yield View(status=unexpected(error))
+        raise
+    else:
+        yield View(status=status(f"Speaking, {made.seconds:.1f} s long.", "done"), path=made.path)

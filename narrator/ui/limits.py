@@ -1,0 +1,101 @@
+"""What the server lets in and out: which hosts may name it, what a page may load, how big a file may be."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import socket
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any
+
+from narrator.ui.accessibility import ASSETS
+
+Scope = MutableMapping[str, Any]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+MAX_FILE = "20mb"
+ICONS = {"/icons/icon-192.png": ("192x192", "any"), "/icons/icon-512.png": ("512x512", "any"),
+         "/icons/icon-maskable-512.png": ("512x512", "maskable")}
+
+
+def content_security_policy() -> str:
+    """Everything from this server only. Gradio's own pages need inline scripts and `unsafe-eval`."""
+    frames = "'self' https://huggingface.co https://*.hf.space" if os.environ.get("SPACE_ID") else "'self'"
+    return ("default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
+            "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' data: blob:; "
+            "font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; object-src 'none'; base-uri 'self'; "
+            f"form-action 'self'; frame-ancestors {frames}")
+
+
+def host_is_ours(host: str) -> bool:
+    """Whether a Host header may reach us. Foreign names are refused, since a page elsewhere can point its own name at
+    this machine (DNS rebinding); an address in figures cannot be pointed anywhere. More names: NARRATOR_HOSTS=a,b."""
+    name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
+    name = name.strip("[]").lower()
+    try:
+        ipaddress.ip_address(name)
+        return True
+    except ValueError:
+        pass
+    own = socket.gethostname().lower()
+    known = {"localhost", own, f"{own}.local", os.environ.get("SPACE_HOST", "").lower(),
+             *os.environ.get("NARRATOR_HOSTS", "").lower().replace(" ", "").split(",")} - {""}
+    return name in known or (bool(os.environ.get("SPACE_ID")) and name.endswith(".hf.space"))
+
+
+def manifest() -> dict[str, Any]:
+    """What a browser needs to install the page as an app."""
+    return {"id": "./", "name": "Visual Narrator", "short_name": "Narrator", "start_url": "./", "scope": "./",
+            "description": "Describes a picture in words and reads them aloud, on this machine.", "lang": "en",
+            "display": "standalone", "background_color": "#f7f5f0", "theme_color": "#0d4f5a",
+            "icons": [{"src": f".{path}", "sizes": sizes, "type": "image/png", "purpose": purpose}
+                      for path, (sizes, purpose) in ICONS.items()]}
+
+
+class Door:
+    """ASGI middleware: refuses foreign hosts, adds the security headers, serves manifest and icons."""
+
+    def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
+        self.app = app
+        self.headers = [(b"content-security-policy", content_security_policy().encode()),
+                        (b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
+        if not host_is_ours(host):
+            await _answer(send, 400, b"text/plain; charset=utf-8",
+                          b"This host name is not served here. Add it to NARRATOR_HOSTS if it is yours.")
+        elif scope["path"] == "/manifest.json":
+            await _answer(send, 200, b"application/manifest+json", json.dumps(manifest()).encode())
+        elif scope["path"] in ICONS:
+            await _answer(send, 200, b"image/png", (ASSETS / Path(scope["path"]).name).read_bytes())
+        else:
+            await self.app(scope, receive, self._with_headers(send))
+
+    def _with_headers(self, send: Send) -> Send:
+        async def sender(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", []), *self.headers]
+            await send(message)
+        return sender
+
+
+async def _answer(send: Send, code: int, kind: bytes, body: bytes) -> None:
+    await send({"type": "http.response.start", "status": code,
+                "headers": [(b"content-type", kind), (b"content-length", str(len(body)).encode())]})
+    await send({"type": "http.response.body", "body": body})
+
+
+def launch_options() -> dict[str, Any]:
+    """What `Blocks.launch` is given for safety and privacy: no statistics, monitoring, history or server rendering."""
+    from starlette.middleware import Middleware
+
+    return {"max_file_size": MAX_FILE, "enable_monitoring": False, "ssr_mode": False, "run_history": False,
+            "share": False, "pwa": True, "favicon_path": str(ASSETS / "mark.svg"), "footer_links": [],
+            "allowed_paths": [str(ASSETS / "pictures")], "app_kwargs": {"middleware": [Middleware(Door)]}}

@@ -1,0 +1,328 @@
+"""The loader: one at a time on a device, in order of arrival; what is kept, what goes, and what damage is told."""
+
+import json
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from plumbing import Sayer, write_checkpoint
+from tiny_captioner import save_tiny_captioner
+
+from narrator.catalog import find_variant
+from narrator.engine import MARGIN_BYTES, Engine, shared_engine
+from narrator.families import FAMILIES
+from narrator.records import NarratorError
+from narrator.settings import GenerationSettings
+from narrator.turns import Stopped, Turns
+from narrator.weights import bytes_needed, free_bytes
+
+SETTINGS = GenerationSettings()
+
+
+@pytest.fixture(autouse=True)
+def sayer(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setitem(FAMILIES, "sayer", "plumbing:Sayer")
+    Sayer.reset()
+    yield
+    assert Sayer.inside == 0
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    write_checkpoint(tmp_path)
+    return Engine(tmp_path, device="cpu")
+
+
+def test_loads_once_announces_once_and_lets_go(engine: Engine) -> None:
+    told: list[str] = []
+    assert engine.loaded() == [] and Sayer.alive == []
+    for _ in range(2):
+        with engine.use("sayer", told.append) as family:
+            assert "".join(piece.text for piece in family.stream(None, "", SETTINGS)) == "a dog runs on grass"
+    assert told == ["Loading The sayer, first use …"]
+    assert engine.loaded() == ["sayer"] == Sayer.alive
+    assert engine.unload("sayer") and not engine.unload("sayer")
+    assert engine.loaded() == [] == Sayer.alive
+
+
+def test_two_threads_are_never_inside_one_device(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write_checkpoint(tmp_path, name, step_s=0.003)
+    engine = Engine(tmp_path, device="cpu")
+    finished = []
+
+    def work(name: str) -> None:
+        for _ in range(3):
+            with engine.use(name) as family:
+                finished.append(len(list(family.stream(None, "", SETTINGS))))
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in ("one", "two") * 3]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert finished == [7] * 18
+    assert Sayer.most_inside == 1
+
+
+def test_turns_come_in_order_of_arrival() -> None:
+    """A thread that gives back and asks again stands behind those that wait."""
+    turns, order = Turns(), []
+
+    def work(name: str, rounds: int) -> None:
+        for _ in range(rounds):
+            turns.acquire()
+            order.append(name)
+            time.sleep(0.15)
+            turns.release()
+
+    threads = [threading.Thread(target=work, args=row) for row in (("batch", 4), ("person", 1), ("another", 1))]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.015)
+    for thread in threads:
+        thread.join(10)
+    assert order == ["batch", "person", "another", "batch", "batch", "batch"]
+
+
+def test_waiting_can_be_stopped_and_leaves_no_trace(engine: Engine) -> None:
+    stop = threading.Event()
+    told: list[str] = []
+    outcome: list[str] = []
+
+    def wait() -> None:
+        try:
+            with engine.use("sayer", told.append, stop):
+                outcome.append("inside")
+        except Stopped:
+            outcome.append("stopped")
+
+    with engine.use("sayer"):
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        time.sleep(0.15)
+        assert outcome == [] and told == ["Waiting for another description to finish …"]
+        assert engine.outlook(find_variant("sayer", engine.checkpoints)) == told[0]
+        stop.set()
+        waiting.join(2)
+        assert outcome == ["stopped"]
+    with engine.use("sayer"):  # the one that left does not hold its place
+        pass
+    with pytest.raises(Stopped), engine.use("sayer", stop=stop):
+        pass
+
+
+def test_an_error_inside_frees_the_device(engine: Engine) -> None:
+    with pytest.raises(KeyError), engine.use("sayer"):
+        raise KeyError("in the family")
+    with pytest.raises(NarratorError, match="The sayer ran out of memory"), engine.use("sayer"):
+        raise MemoryError
+    with pytest.raises(RuntimeError, match="shape"), engine.use("sayer"):
+        raise RuntimeError("shape mismatch")
+    with engine.use("sayer"):
+        pass
+
+
+class Machine:
+    """A machine whose free memory is `total` less what the living families take, each as large as its `most` bytes."""
+
+    def __init__(self, total: int, each: int) -> None:
+        self.total, self.each = total, each
+
+    def __call__(self, device: str) -> int:
+        return self.total - self.each * len(Sayer.alive)
+
+
+def test_the_least_recently_used_goes_when_memory_is_short(tmp_path: Path) -> None:
+    for name in ("one", "two", "three"):
+        write_checkpoint(tmp_path, name)
+    least, most = bytes_needed(find_variant("one", tmp_path))
+    assert (least, most) == (2000, 4800)  # 1,000 parameters of two bytes; as four bytes and a fifth
+    engine = Engine(tmp_path, device="cpu", free=Machine(MARGIN_BYTES + 2 * most, most))
+    for name in ("one", "two", "one"):
+        with engine.use(name):
+            pass
+    assert engine.loaded() == ["two", "one"]
+    with engine.use("three"):
+        pass
+    assert engine.loaded() == ["one", "three"]
+    assert sorted(Sayer.alive) == ["one", "three"]
+
+
+def test_the_margin_gives_way_but_the_weights_must_fit(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, "one")
+    with Engine(tmp_path, device="cpu", free=lambda device: 2000).use("one"):
+        pass
+    engine = Engine(tmp_path, device="cpu", free=lambda device: 1999)
+    with pytest.raises(NarratorError, match=r"The one needs at least .* close other programs"), engine.use("one"):
+        pass
+    assert engine.loaded() == []
+
+
+def test_a_variant_trained_again_is_loaded_again(engine: Engine, tmp_path: Path) -> None:
+    with engine.use("sayer") as before:
+        pass
+    manifest = tmp_path / "sayer" / "variant.yaml"
+    os.utime(manifest, ns=(0, manifest.stat().st_mtime_ns + 1_000_000_000))
+    with engine.use("sayer") as after:
+        assert after is not before
+    assert Sayer.alive == ["sayer"]
+
+
+def cut(name: str, keep: int) -> Callable[[Path], None]:
+    def apply(folder: Path) -> None:
+        (folder / name).write_bytes((folder / name).read_bytes()[:keep])
+    return apply
+
+
+def write(name: str, data: bytes) -> Callable[[Path], None]:
+    def apply(folder: Path) -> None:
+        (folder / name).write_bytes(data)
+    return apply
+
+
+def drop(pattern: str) -> Callable[[Path], None]:
+    def apply(folder: Path) -> None:
+        for path in list(folder.glob(pattern)):
+            path.unlink()
+    return apply
+
+
+def map_elsewhere(folder: Path) -> None:
+    index = folder / "model.safetensors.index.json"
+    values = json.loads(index.read_text())
+    values["weight_map"]["third"] = "model-00001-of-00002.safetensors"
+    index.write_text(json.dumps(values))
+
+
+SHARD = "model-00002-of-00002.safetensors"
+DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
+    "header of garbage": (write(SHARD, b"\x07garbage" * 40), f"weights {SHARD} are damaged"),
+    "header no JSON": (write(SHARD, (8).to_bytes(8, "little") + b"notjson!"), f"weights {SHARD} are damaged"),
+    "empty shard": (write(SHARD, b""), f"weights {SHARD} are damaged"),
+    "shard cut in its header": (cut(SHARD, 20), f"weights {SHARD} are damaged"),
+    "shard cut in its data": (cut(SHARD, 500), f"weights {SHARD} are cut short"),
+    "missing shard": (drop(SHARD), f"weights {SHARD} are missing"),
+    "tensor missing in its shard": (map_elsewhere, "lacks 'third'"),
+    "no weights": (drop("model*"), "holds no weights"),
+    "index no JSON": (write("model.safetensors.index.json", b"{"), "model.safetensors.index.json is damaged"),
+    "index empty": (write("model.safetensors.index.json", b"{}"), "lists no weights"),
+    "missing config": (drop("config.json"), "config.json is missing"),
+    "config no JSON": (write("config.json", b"{"), "config.json is damaged"),
+    "config a list": (write("config.json", b"[]"), "config.json is damaged"),
+    "config of something else": (write("config.json", b"{}"), "cannot be loaded .*'words'"),
+    "missing manifest": (drop("variant.yaml"), "has no variant.yaml"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_damage_is_told_in_a_sentence_and_nothing_stays_half_loaded(name: str, engine: Engine, tmp_path: Path) -> None:
+    damage, expected = DAMAGE[name]
+    whole = {path.name: path.read_bytes() for path in (tmp_path / "sayer").iterdir()}
+    damage(tmp_path / "sayer")
+    with pytest.raises(NarratorError, match=expected) as caught, engine.use("sayer"):
+        pass
+    message = str(caught.value)
+    assert str(tmp_path / "sayer") in message and "\n" not in message and message.endswith(".")
+    assert engine.loaded() == [] == Sayer.alive
+    for file, data in whole.items():  # and once it is mended, it works
+        (tmp_path / "sayer" / file).write_bytes(data)
+    with engine.use("sayer"):
+        assert engine.loaded() == ["sayer"]
+
+
+def test_damaged_adapter(engine: Engine, tmp_path: Path) -> None:
+    write_checkpoint(tmp_path, "adapted", adapter="lora")
+    with pytest.raises(NarratorError, match=r"lora: its adapter_config\.json is missing"), engine.use("adapted"):
+        pass
+
+
+def test_unknown_variant(engine: Engine) -> None:
+    with pytest.raises(NarratorError, match="Did you mean 'sayer'"), engine.use("sayr"):
+        pass
+
+
+def test_a_broken_variant_takes_nobody_else_out_of_memory(engine: Engine, tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path, "broken")
+    with engine.use("sayer"):
+        pass
+    cut(SHARD, 500)(folder)
+    with pytest.raises(NarratorError), engine.use("broken"):
+        pass
+    assert engine.loaded() == ["sayer"]
+    engine.close()
+    assert engine.loaded() == []
+
+
+def test_free_memory_is_this_machines() -> None:
+    import psutil
+
+    assert 0 < free_bytes("cpu") <= psutil.virtual_memory().total
+    assert shared_engine() is shared_engine()
+
+
+@pytest.fixture(scope="module")
+def captioner(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole checkpoint of the real captioner family, with random weights."""
+    folder = tmp_path_factory.mktemp("whole") / "captioner"
+    save_tiny_captioner(folder, "captioner")
+    return folder
+
+
+def change_weights(change: Callable[[dict[str, Any]], None]) -> Callable[[Path], None]:
+    def apply(folder: Path) -> None:
+        from safetensors.numpy import load_file, save_file
+
+        tensors = load_file(folder / "model.safetensors")
+        change(tensors)
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return apply
+
+
+def change_json(name: str, **values: Any) -> Callable[[Path], None]:
+    def apply(folder: Path) -> None:
+        (folder / name).write_text(json.dumps({**json.loads((folder / name).read_text()), **values}))
+    return apply
+
+
+LAYER = "decoder.transformer.h.0.mlp.c_fc.weight"
+REAL_DAMAGE: dict[str, Callable[[Path], None]] = {
+    "wrong shape": change_weights(lambda tensors: tensors.update({LAYER: tensors[LAYER][:, :5].copy()})),
+    "missing tensor": change_weights(lambda tensors: tensors.pop(LAYER)),
+    "shard cut": cut("model.safetensors", 3000),
+    "another model's config": write("config.json", b'{"model_type": "bert"}'),
+    "a config that fits nothing": write("config.json", b'{"model_type": "no-such-type"}'),
+    "config value of a wrong type": change_json("config.json", encoder=7),
+    "no tokenizer": drop("tokenizer*"),
+    "tokenizer no JSON": write("tokenizer.json", b"{"),
+    "tokenizer of something else": write("tokenizer.json", b"{}"),
+    "no preprocessor": drop("preprocessor_config.json"),
+    "preprocessor of something else": write("preprocessor_config.json", b"[]"),
+}
+
+
+@pytest.mark.parametrize("name", REAL_DAMAGE)
+def test_a_damaged_captioner_is_told_in_a_sentence(name: str, captioner: Path, tmp_path: Path) -> None:
+    shutil.copytree(captioner, tmp_path / "captioner")
+    REAL_DAMAGE[name](tmp_path / "captioner")
+    engine = Engine(tmp_path, device="cpu")
+    with pytest.raises(NarratorError) as caught, engine.use("captioner"):
+        pass
+    message = str(caught.value)
+    assert str(tmp_path / "captioner") in message and "\n" not in message
+    assert "restore the folder" in message and len(message) < 600, message
+    assert engine.loaded() == []
+
+
+def test_warm_returns_at_once_and_use_waits_for_it(captioner: Path, tmp_path: Path) -> None:
+    engine = Engine(captioner.parent)
+    engine.warm()
+    engine.warm()  # a second page
+    with engine.use("captioner") as family:
+        assert engine.device() in ("cpu", "cuda")
+        assert callable(family.stream)

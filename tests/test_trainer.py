@@ -1,0 +1,325 @@
+"""The trainer through its command line: a whole run, one that is killed and stopped on its way, and settings it refuses."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from PIL import Image
+
+from trainer.events import read_events
+from trainer.jobs import CONFIG, MANIFEST, job_state
+
+COLOURS = {"red": (200, 20, 20), "green": (20, 180, 20), "blue": (20, 20, 200)}
+PRESET: dict[str, Any] = {
+    "name": "tiny", "title": "Tiny", "license": "cc0-1.0", "provenance": "Trained by a test.",
+    "data": [{"path": "captions.jsonl", "split": "train", "repeat": 2}],
+    "text": [{"path": "captions.jsonl", "split": "train"}], "dev": [{"path": "captions.jsonl", "split": "dev"}],
+    "width": 32, "layers": 1, "heads": 2, "min_count": 1, "image_size": 32, "workers": 0, "precision": "fp32",
+    "stages": [
+        {"name": "words", "objective": "language", "epochs": 1, "batch_size": 6, "evaluations": 1},
+        {"name": "frozen", "objective": "caption", "epochs": 2, "batch_size": 6, "evaluations": 2},
+        {"name": "finetune", "train_encoder": True, "epochs": 12, "batch_size": 6, "evaluations": 6, "patience": 100},
+        {"name": "critical", "objective": "self_critical", "epochs": 1, "batch_size": 6, "samples": 2, "evaluations": 1},
+    ],
+}
+STEPS = {"words": 5, "frozen": 6, "finetune": 36, "critical": 3}  # by hand: ceil(items / 6) x epochs
+TOTAL = 50
+FIRST = 12  # step of the run with which `finetune` begins; it keeps a checkpoint every 6 steps
+Start = Callable[..., subprocess.Popen]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a dozen plain pictures of three colours, their captions, and a preset."""
+    folder = tmp_path_factory.mktemp("tiny")
+    rows = []
+    for colour, rgb in COLOURS.items():
+        for number in range(4):
+            name = f"{colour}{number}.png"
+            Image.new("RGB", (32 + 8 * number, 40), tuple(part + 10 * number for part in rgb)).save(folder / name)
+            rows.append({"image": name, "split": "dev" if number == 3 else "train",
+                         "captions": [f"A {colour} square.", f"a square that is {colour}"]})
+    (folder / "captions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(PRESET), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def start(root: Path, tiny: Path) -> Start:
+    """Starts `python -m trainer` with these arguments."""
+    def begin(*arguments: str | Path) -> subprocess.Popen:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1",
+                       "NARRATOR_DATA": str(tiny)}
+        return subprocess.Popen([sys.executable, "-m", "trainer", *map(str, arguments)], cwd=root, env=environment,
+                                text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return begin
+
+
+def finish(process: subprocess.Popen) -> tuple[int, str]:
+    """Exit code and everything it said."""
+    said, _ = process.communicate(timeout=300)
+    return process.returncode, said
+
+
+def train(start: Start, tiny: Path, home: Path) -> subprocess.Popen:
+    return start("run", tiny / "tiny.yaml", "--runs", home / "runs", "--checkpoints", home / "checkpoints")
+
+
+def only(folder: Path) -> Path:
+    """The one entry of a folder."""
+    (entry,) = folder.iterdir()
+    return entry
+
+
+def steps_of(run: Path) -> dict[int, float]:
+    """Step -> loss; after a resume the later line counts."""
+    return {event["step"]: event["loss"] for event in read_events(run / "events.jsonl")[0] if event["event"] == "step"}
+
+
+def wait_for_step(process: subprocess.Popen, runs: Path, step: int) -> Path:
+    """The run's folder as soon as its events hold the step."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        for run in runs.glob("*/events.jsonl"):
+            if any(event.get("step", 0) >= step for event in read_events(run)[0]):
+                return run.parent
+        time.sleep(0.005)
+    process.kill()
+    pytest.fail(f"step {step} never came:\n{process.communicate()[0][-3000:]}")
+
+
+@pytest.fixture(scope="module")
+def finished(start: Start, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with runs/ and checkpoints/ after a run from start to end."""
+    home = tmp_path_factory.mktemp("finished")
+    code, said = finish(train(start, tiny, home))
+    assert code == 0, said
+    assert "Done: " in said and str(home / "checkpoints" / "tiny") in said
+    return home
+
+
+def test_a_run_tells_every_step(finished: Path) -> None:
+    run = only(finished / "runs")
+    events, _ = read_events(run / "events.jsonl")
+    kinds = [event["event"] for event in events]
+    assert kinds[0] == "started" and kinds[-1] == "done"
+    assert [event["step"] for event in events if event["event"] == "step"] == list(range(1, TOTAL + 1))
+    assert {event["total_steps"] for event in events if "total_steps" in event} == {TOTAL}
+    assert {event["name"]: event["steps"] for event in events if event["event"] == "stage_done"} == STEPS
+    assert kinds.count("evaluation") == 2 + 6 + 1 and kinds.count("checkpoint") == 1 + 2 + 6 + 1
+    job = job_state(run)
+    assert (job.state, job.step, job.total_steps, job.pid) == ("done", TOTAL, TOTAL, None)
+
+
+def test_a_run_learns(finished: Path) -> None:
+    losses = steps_of(only(finished / "runs"))
+    assert losses[FIRST + 35] < losses[6] - 0.1, losses
+
+
+def test_tensorboard_reads_the_run(finished: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = only(finished / "runs")
+    found = {}
+    for file in run.rglob("events.out.tfevents.*"):
+        board = EventAccumulator(str(file)).Reload()
+        found[file.relative_to(run).parts[1]] = {event.step: event.value for event in board.Scalars("train/loss")}
+    assert {name: len(losses) for name, losses in found.items()} == STEPS
+    told = steps_of(run)
+    assert found["finetune"][36] == pytest.approx(told[FIRST + 35], rel=1e-5)
+
+
+def test_checkpoints_are_kept(finished: Path) -> None:
+    stages = only(finished / "runs") / "stages"
+    for name, steps in STEPS.items():
+        kept = sorted(int(path.name.split("-")[1]) for path in (stages / name).glob("checkpoint-*"))
+        assert kept and kept[-1] == steps and len(kept) <= 2, (name, kept)
+        last = json.loads((stages / name / f"checkpoint-{steps}" / "trainer_state.json").read_text(encoding="utf-8"))
+        assert last["global_step"] == steps
+        assert (stages / name / "best" / "model.safetensors").stat().st_size > 0
+
+
+def test_the_manifest_is_the_last_file_of_the_run(finished: Path) -> None:
+    run = only(finished / "runs")
+    times = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file() and path.name != "events.jsonl"}
+    assert max(times, key=lambda path: times[path]) == run / MANIFEST
+    assert yaml.safe_load((run / MANIFEST).read_text(encoding="utf-8"))["source"] == str(finished / "checkpoints" / "tiny")
+
+
+def test_the_manifest_is_the_last_file_of_the_variant(finished: Path) -> None:
+    """Who sees variant.yaml may read everything else: weights, card and scores."""
+    variant = finished / "checkpoints" / "tiny"
+    times = {path.name: path.stat().st_mtime_ns for path in variant.iterdir()}
+    assert {"README.md", "metrics.json", "config.json", "tokenizer.json", "preprocessor_config.json"} < set(times)
+    assert max(times.values()) == times["variant.yaml"], times
+    assert not [name for name in times if name.endswith(".part")]
+    manifest = yaml.safe_load((variant / "variant.yaml").read_text(encoding="utf-8"))
+    assert (manifest["id"], manifest["family"], manifest["dtype"]) == ("tiny", "encoder_decoder", "bfloat16")
+    scores = json.loads((variant / "metrics.json").read_text(encoding="utf-8"))["stages"]
+    assert [stage["name"] for stage in scores] == list(STEPS)
+    assert scores[-1]["scores"]["captions.jsonl"]["cider_d"].keys() == {"value", "low", "high"}
+
+
+def test_a_second_run_replaces_nothing(start: Start, tiny: Path, finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished / "checkpoints", tmp_path / "checkpoints")
+    before = (tmp_path / "checkpoints" / "tiny" / "variant.yaml").stat().st_mtime_ns
+    code, said = finish(start("run", tiny / "tiny.yaml", "--runs", tmp_path / "runs", "--checkpoints",
+                              tmp_path / "checkpoints", "--set", "stages=[{name: only, epochs: 1, evaluations: 1}]"))
+    assert code == 0, said
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"tiny", "tiny-2"}
+    assert (tmp_path / "checkpoints" / "tiny" / "variant.yaml").stat().st_mtime_ns == before
+
+
+def test_a_run_that_is_killed_and_stopped_ends_where_it_would_have(start: Start, tiny: Path, finished: Path,
+                                                                    tmp_path: Path) -> None:
+    process = train(start, tiny, tmp_path)
+    run = wait_for_step(process, tmp_path / "runs", FIRST + 15)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL and job_state(run).state == "interrupted"
+    assert list((tmp_path / "checkpoints").glob("*/variant.yaml")) == []
+    listed = json.loads(finish(start("list", "--json", "--runs", tmp_path / "runs"))[1])
+    assert [(job["id"], job["state"]) for job in listed] == [(run.name, "interrupted")]
+
+    process = start("resume", run)
+    _, end = read_events(run / "events.jsonl")
+    wait_for_step(process, tmp_path / "runs", FIRST + 26)
+    process.send_signal(signal.SIGTERM)
+    code, said = finish(process)
+    assert code == 3 and f"resume {run}" in said, said
+    again = [event["step"] for event in read_events(run / "events.jsonl", end)[0] if event["event"] == "step"]
+    assert FIRST + 12 <= again[0] <= FIRST + 18 and again[0] % 6 == FIRST % 6, "it did not go on from its last checkpoint"
+    stopped = job_state(run)
+    assert (stopped.state, stopped.pid, stopped.total_steps) == ("stopped", None, TOTAL)
+    assert read_events(run / "events.jsonl")[0][-2]["event"] == "checkpoint", "a stop keeps what was learnt"
+
+    _, end = read_events(run / "events.jsonl")
+    code, said = finish(start("resume", run))
+    assert code == 0, said
+    again = [event["step"] for event in read_events(run / "events.jsonl", end)[0] if event["event"] == "step"]
+    assert again == list(range(stopped.step + 1, TOTAL + 1)), "a stop loses no step"
+    whole, broken = steps_of(only(finished / "runs")), steps_of(run)
+    assert sorted(broken) == sorted(whole) == list(range(1, TOTAL + 1))
+    assert [broken[step] for step in range(1, FIRST + 36)] == pytest.approx(
+        [whole[step] for step in range(1, FIRST + 36)], abs=2e-3), "it is not the run that it would have been"
+    assert job_state(run).state == "done" and (tmp_path / "checkpoints" / "tiny" / "variant.yaml").is_file()
+
+
+def test_a_checkpoint_that_was_cut_short_is_not_resumed_from(start: Start, finished: Path, tmp_path: Path) -> None:
+    """What SIGKILL leaves in the middle of a save: a newer checkpoint with torn weights and no state."""
+    run = tmp_path / "runs" / only(finished / "runs").name
+    shutil.copytree(only(finished / "runs"), run)
+    (run / MANIFEST).unlink()
+    places = json.loads((run / "places.json").read_text(encoding="utf-8"))
+    (run / "places.json").write_text(json.dumps({**places, "out": str(tmp_path / "out")}), encoding="utf-8")
+    shutil.rmtree(run / "stages" / "critical")
+    stage = run / "stages" / "finetune"
+    (stage / "stage.json").unlink()
+    shutil.rmtree(stage / "best")
+    last = stage / "checkpoint-36"
+    (last / "trainer_state.json").unlink()
+    weights = (last / "model.safetensors").read_bytes()
+    (last / "model.safetensors").write_bytes(weights[:len(weights) // 2])
+    _, end = read_events(run / "events.jsonl")
+    code, said = finish(start("resume", run))
+    assert code == 0, said[-3000:]
+    again = [event["step"] for event in read_events(run / "events.jsonl", end)[0] if event["event"] == "step"]
+    assert FIRST < again[0] < FIRST + 36 and again == list(range(again[0], TOTAL + 1))
+    assert job_state(run).state == "done"
+
+
+def test_what_is_done_stays_done(start: Start, finished: Path) -> None:
+    code, said = finish(start("resume", only(finished / "runs")))
+    assert code == 0 and "is done already" in said
+
+
+REFUSED = [
+    (["--set", "learning_rat=1"], "unknown setting 'learning_rat'"),
+    (["--set", "widht=32"], "unknown setting 'widht'. Did you mean 'width'?"),
+    (["--set", "stages.frozen.epoch=2"], "unknown setting 'epoch'. Did you mean 'epochs'?"),
+    (["--set", "stages.frosen.epochs=2"], "there is no entry 'frosen'. There are: words, frozen, finetune, critical."),
+    (["--set", "width"], "write it as key=value"),
+    (["--set", "width=[1"], "not valid YAML"),
+    (["--set", "width=many"], "'width' must be a whole number"),
+    (["--set", "width=1e9"], "'width' must be between 16 and 4096"),
+    (["--set", "heads=5"], "'heads' (5) must divide 'width' (32)"),
+    (["--set", "recipe=other"], "'recipe' must be one of"),
+    (["--set", "stages=[]"], "'stages' is empty"),
+    (["--set", "dev=5"], "'dev' must be a list"),
+    (["--set", "name=../up"], "'name' must be lower-case words"),
+    (["--data-root", "/nowhere"], "The data folder /nowhere (--data-root) is not there"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "reason"), REFUSED, ids=[case[1][:40] for case in REFUSED])
+def test_a_setting_is_refused_by_name(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                                      monkeypatch: pytest.MonkeyPatch, arguments: list[str], reason: str) -> None:
+    """In this process: refusing must not take the seconds that torch does, and leaves no folder."""
+    from trainer.__main__ import main
+
+    monkeypatch.setenv("NARRATOR_DATA", str(tiny))
+    assert main(["run", str(tiny / "tiny.yaml"), "--runs", str(tmp_path / "runs"), *arguments]) == 2
+    said = capsys.readouterr().err
+    assert reason in said and said.count("\n") == 1, said
+    assert list(tmp_path.iterdir()) == []
+
+
+BAD_PRESETS: list[tuple[str, bytes, str]] = [
+    ("empty", b"", "holds no settings"),
+    ("a list", b"- 1\n", "holds no settings"),
+    ("not YAML", b"name: [tiny\n", "cannot be read as YAML"),
+    ("a tab", b"name:\n\t- x\n", "cannot be read as YAML"),
+    ("latin-1", b"name: B\xe4r\n", "cannot be read as YAML"),
+    ("NUL", b"name: a\0b\n", "cannot be read as YAML"),
+    ("code", b"name: !!python/object/apply:os.system ['true']\n", "cannot be read as YAML"),
+    ("deep", b"name: " + b"[" * 20_000, "cannot be read as YAML"),
+    ("number as a key", b"1: 2\n", "unknown setting"),
+    ("unknown key", b"nam: tiny\n", "unknown setting 'nam'. Did you mean 'name'?"),
+    ("stage without a name", b"name: tiny\nstages: [{epochs: 1}]\n", "an entry of 'stages' has no 'name'"),
+    ("stages of text", b"name: tiny\nstages: [a, b]\n", "'stages' must be a list of settings"),
+    ("NaN", b"name: tiny\ndropout: .nan\n", "'dropout' must be between"),
+    ("infinite", b"name: tiny\nwidth: .inf\n", "'width' must be"),
+]
+
+
+@pytest.mark.parametrize(("content", "reason"), [case[1:] for case in BAD_PRESETS], ids=[case[0] for case in BAD_PRESETS])
+def test_a_bad_preset_is_told_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes,
+                                              reason: str) -> None:
+    from trainer.__main__ import main
+
+    preset = tmp_path / "preset.yaml"
+    preset.write_bytes(content)
+    assert main(["run", str(preset), "--runs", str(tmp_path / "runs")]) == 2
+    said = capsys.readouterr().err
+    assert str(preset) in said and reason in said and said.count("\n") == 1, said
+    assert not (tmp_path / "runs").exists()
+
+
+def test_presets_and_runs_that_are_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from trainer.__main__ import main
+
+    assert main(["run", str(tmp_path / "gone.yaml")]) == 2 and "There is no preset" in capsys.readouterr().err
+    assert main(["run", str(tmp_path)]) == 2 and "cannot be read" in capsys.readouterr().err
+    assert main(["resume", str(tmp_path)]) == 2 and "is not a run" in capsys.readouterr().err
+    assert main(["list", "--runs", str(tmp_path / "gone"), "--json"]) == 0 and capsys.readouterr().out == "[]\n"
+
+
+def test_strict_stops_at_the_first_bad_row(start: Start, tiny: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(tiny, data)
+    with (data / "captions.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"image": "gone.png", "split": "train", "captions": ["x"]}\n')
+    code, said = finish(start("run", tiny / "tiny.yaml", "--strict", "--data-root", data, "--runs", tmp_path / "runs",
+                              "--checkpoints", tmp_path / "checkpoints"))
+    assert code == 2 and "captions.jsonl, line 13: picture 'gone.png' is not in" in said and "Traceback" not in said, said
+    run = only(tmp_path / "runs")
+    assert job_state(run).state == "failed" and (run / CONFIG).is_file()

@@ -1,0 +1,166 @@
+"""Reads pictures and captions from the files that people have, and names every row that it cannot use.
+
+Pictures are found here, not decoded: a file that is no picture is told by whoever opens it.
+"""
+
+import os
+import posixpath
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from narrator.records import Example, NarratorError
+from trainer.readers import coco, jsonl, sidecar, table
+from trainer.readers.rows import BadRow, Pictures, Row, check_text, check_texts, lines, load_json, show
+
+LISTED = ("captions.jsonl", "captions.json", "captions.csv")  # looked for when a folder is named
+NAMED_BAD_ROWS = 20  # the rest is counted: a terminal with 50,000 lines helps nobody
+RECOGNISED = ("JSON lines, COCO captions JSON, a CSV with the columns image and caption, "
+              "or a folder of pictures with a .txt beside each")
+
+
+def to_stderr(message: str) -> None:
+    """Print to standard error, which leaves standard output to results."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def resolve_data_root(argument: str | None) -> Path:
+    """The folder that data paths are relative to: --data-root, else NARRATOR_DATA, else data/."""
+    for value, origin in ((argument, "--data-root"), (os.environ.get("NARRATOR_DATA"), "NARRATOR_DATA"),
+                          ("data", "the default")):
+        if value:
+            root = Path(value).expanduser()
+            if root.is_dir():
+                return root
+            raise NarratorError(
+                f"The data folder {root} ({origin}) is not there. The README says, under Data, where to get each set "
+                "and how to lay it out; name its folder with --data-root FOLDER or the variable NARRATOR_DATA.")
+    raise AssertionError("the default is never empty")
+
+
+def read_examples(path: Path, *, split: str | None, strict: bool = False,
+                  report: Callable[[str], None] = to_stderr, images: Path | None = None) -> list[Example]:
+    """The examples of a file or folder, in its order, all captions of a picture in one example.
+
+    split: only rows of this split (the field "split"; for a folder, the subfolder); None takes all.
+    strict: the first bad row raises NarratorError; otherwise bad rows are reported and left out.
+    images: where the pictures lie, when not where the format says.
+    Raises NarratorError when the file is of no known format or nothing in it can be used.
+    """
+    path = Path(path)
+    rows, roots = _open(path)
+    gathered = _Gathered(path, split, strict, report)
+    pictures = Pictures([Path(images)] if images is not None else roots)
+    for row in rows:
+        gathered.take(row, pictures)
+    return gathered.finish()
+
+
+def _open(path: Path) -> tuple[Iterator[Row | BadRow], list[Path]]:
+    """The rows of the reader that fits, and the folders in which their pictures may lie."""
+    if path.is_dir():
+        for name in LISTED:
+            if (path / name).is_file():
+                return _open(path / name)
+        return sidecar.read(path), [path]
+    if not path.is_file():
+        raise NarratorError(f"There is no data at {path}. Name {RECOGNISED}.")
+    if path.suffix.lower() == ".jsonl":
+        return jsonl.read(path), [path.parent]
+    if path.suffix.lower() in (".csv", ".tsv"):
+        return table.read(path), [path.parent]
+    first = next(lines(path), (1, b""))[1]
+    if table.columns(first):
+        return table.read(path), [path.parent]
+    if first is not None and _is_row(first):
+        return jsonl.read(path), [path.parent]
+    if path.suffix.lower() == ".json" or (first or b"{").lstrip().startswith(b"{"):
+        data = coco.load(path)
+        if isinstance(data, dict):
+            return coco.read(path, data), coco.roots(path)
+    raise NarratorError(f"{path} is none of the formats that can be read here. Name {RECOGNISED}.")
+
+
+def _is_row(line: bytes) -> bool:
+    try:
+        row = load_json(line, "")
+    except BadRow:
+        return False
+    return isinstance(row, dict) and "annotations" not in row and ("caption" in row or "captions" in row)
+
+
+class _Gathered:
+    """Collects rows into examples, and what was wrong with the others."""
+
+    def __init__(self, path: Path, split: str | None, strict: bool, report: Callable[[str], None]) -> None:
+        self.path, self.split, self.strict, self.report = path, split, strict, report
+        self.examples: dict[tuple[object, str, int | None], Example] = {}
+        self.bad: list[str] = []
+        self.splits: Counter[str] = Counter()
+        self.split_of: dict[str, tuple[str | None, str]] = {}  # picture -> its split and where it was first named
+
+    def take(self, row: Row | BadRow, pictures: Pictures) -> None:
+        """Keep the row, or say why not."""
+        try:
+            if isinstance(row, BadRow):
+                raise row
+            self._keep(row, pictures)
+        except BadRow as bad:
+            if self.strict:
+                raise NarratorError(f"{bad}. Mend it, or leave --strict out to skip such rows.") from None
+            self.bad.append(str(bad))
+            if len(self.bad) <= NAMED_BAD_ROWS:
+                self.report(f"Skipped: {bad}.")
+
+    def _keep(self, row: Row, pictures: Pictures) -> None:
+        if not isinstance(row.split, str | None):
+            raise BadRow(row.where, f"'split' must be a text, not {show(row.split)}")
+        if isinstance(row.image, str):
+            self._one_split(row)
+        self.splits[row.split or ""] += 1
+        if self.split is not None and row.split != self.split:
+            return
+        texts = check_texts(row.texts, row.where)
+        prompt = check_text(row.prompt, "'prompt'", row.where) if row.prompt != "" else ""
+        if row.label is not None and (not isinstance(row.label, int) or isinstance(row.label, bool)):
+            raise BadRow(row.where, f"'label' must be a whole number, not {show(row.label)}")
+        image = None if row.image is None else pictures.find(row.image, row.where)
+        key = (row.where if image is None else image, prompt, row.label)
+        if key in self.examples:
+            texts = self.examples[key].texts + texts
+        self.examples[key] = Example(image=image, texts=texts, prompt=prompt, label=row.label)
+
+    def _one_split(self, row: Row) -> None:
+        """A picture in two splits would let training see what it is measured on."""
+        name = posixpath.normpath(row.image)
+        split, where = self.split_of.setdefault(name, (row.split, row.where))
+        if split != row.split:
+            raise BadRow(row.where, f"picture {show(row.image)} is in split {show(row.split or '')} here "
+                                    f"and in split {show(split or '')} at {where}")
+
+    def finish(self) -> list[Example]:
+        """The examples, after a summary; NarratorError that says why when there are none."""
+        if not self.examples:
+            raise NarratorError(self._nothing())
+        examples = list(self.examples.values())
+        captions = sum(len(example.texts) for example in examples)
+        named = f" of split {self.split}" if self.split is not None else ""
+        more = len(self.bad) - NAMED_BAD_ROWS
+        if more > 0:
+            self.report(f"{more:,} more bad rows are not listed; --strict stops at the first.")
+        self.report(f"{self.path}: {len(examples):,} examples{named} with {captions:,} captions; "
+                    f"{len(self.bad):,} bad {'row' if len(self.bad) == 1 else 'rows'} skipped.")
+        return examples
+
+    def _nothing(self) -> str:
+        if self.bad:
+            more = f" ... and {len(self.bad) - 3:,} more" if len(self.bad) > 3 else ""
+            return f"Nothing in {self.path} can be used: {'; '.join(self.bad[:3])}{more}. Mend these and try again."
+        if not self.splits:
+            return f"There is nothing in {self.path}. Name {RECOGNISED}."
+        if set(self.splits) == {""}:
+            return (f"{self.path} does not say which split its rows belong to, so there is no split "
+                    f"'{self.split}'; add the field 'split' or read the file without one.")
+        have = ", ".join(f"{show(name)} ({count:,} rows)" for name, count in sorted(self.splits.items())[:10])
+        return f"{self.path} has no rows of split '{self.split}'; it has {have}. Name one of these."
