@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from typing import Any
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported: nothing is reported anywhere
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -40,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def serve() -> tuple[object, str]:
+def serve() -> tuple[Any, str]:
     """(the launched page, its address). GRADIO_SERVER_NAME and GRADIO_SERVER_PORT say where, else 127.0.0.1:7860."""
     from narrator.engine import shared_engine
     from narrator.ui import build_page

@@ -23,7 +23,8 @@ class Knob:
 
 def knob(default: Any, *, says: str, unit: str = "", low: float | None = None, high: float | None = None,
          choices: tuple[str, ...] = ()) -> Any:
-    """A dataclass field that carries its `Knob`. `default` may be a value or a zero-argument callable for containers."""
+    """A dataclass field that carries its `Knob`. `default` may be a value or a zero-argument callable for
+    containers."""
     metadata = {"knob": Knob(unit=unit, says=says, low=low, high=high, choices=choices)}
     if isinstance(default, (list, dict)) or callable(default):
         factory = default if callable(default) else lambda: type(default)(default)
@@ -48,7 +49,8 @@ def refuse_unknown(names: typing.Iterable[str], known: typing.Iterable[str], whe
 
 
 def convert(value: Any, field: dataclasses.Field, kind: Any, where: str) -> Any:
-    """`value` as the field's declared type and inside its range, else NarratorError. YAML reads `3e-4` as text, flags are text."""
+    """`value` as the field's declared type and inside its range, else NarratorError. YAML reads `3e-4` as text,
+    flags are text."""
     declared: Knob | None = field.metadata.get("knob")
     options = [kind]
     if typing.get_origin(kind) in (typing.Union, types.UnionType):

@@ -14,7 +14,8 @@ class GenerationSettings:
                           says="Candidates kept at each step; 1 is fastest and shows text as it comes.")
     temperature: float = knob(0.0, low=0.0, high=2.0,
                               says="0 always takes the likeliest word; higher varies more.")
-    top_p: float = knob(1.0, low=0.05, high=1.0, says="Sample among the likeliest tokens that hold this much probability.")
+    top_p: float = knob(1.0, low=0.05, high=1.0,
+                        says="Sample among the likeliest tokens that hold this much probability.")
     top_k: int = knob(0, unit="tokens", low=0, high=1000, says="Sample among this many likeliest tokens; 0 for all.")
     repetition_penalty: float = knob(1.0, low=1.0, high=3.0, says="Above 1, words already said become less likely.")
     no_repeat_ngram_size: int = knob(3, unit="tokens", low=0, high=10,

@@ -51,9 +51,12 @@ def post(address: str, path: str, body: Any, host: str | None = None) -> tuple[i
         return error.code, error.read().decode()
 
 
+DEFAULTS = {"describe": [None, "", "", None], "speak": ["", None, 1.0, 50]}  # over HTTP every parameter is sent
+
+
 def call(address: str, endpoint: str, *data: Any) -> tuple[str, Any]:
     """(event, data) of a call as curl would make it: POST for an id, GET for its events."""
-    status, body = post(address, f"gradio_api/call/{endpoint}", {"data": list(data)})
+    status, body = post(address, f"gradio_api/call/{endpoint}", {"data": [*data, *DEFAULTS[endpoint][len(data):]]})
     assert status == 200, body
     with urllib.request.urlopen(f"{address}gradio_api/call/{endpoint}/{json.loads(body)['event_id']}", timeout=60) as answer:
         lines = [line for line in answer.read().decode().splitlines() if line.strip()]
@@ -242,7 +245,7 @@ def test_a_picture_of_one_pixel_is_not_invented_upon(client: Client, folder: Pat
 def test_a_file_over_twenty_megabytes_is_not_taken(address: str) -> None:
     boundary = "xxBOUNDARYxx"
     body = (f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="big.jpg"\r\n\r\n').encode()
-    body += b"\xff" * (21 * 1024 * 1024) + f"\r\n--{boundary}--\r\n".encode()
+    body += b"\xff" * (20 * 1024 * 1024 + 1) + f"\r\n--{boundary}--\r\n".encode()
     request = urllib.request.Request(f"{address}gradio_api/upload", body,
                                      {"Content-Type": f"multipart/form-data; boundary={boundary}"})
     with pytest.raises(urllib.error.HTTPError) as caught:

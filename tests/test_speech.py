@@ -366,7 +366,7 @@ def speaking(tmp_path):
         future = pool.submit(engine.synthesize, LONG * 200, folder / "a.wav", stop=stop)
         worker = wait_for_worker()
         try:
-            while not any(each.stat().st_size for each in folder.iterdir()):
+            while not future.done() and not any(each.stat().st_size for each in folder.iterdir()):
                 time.sleep(0.01)
             yield future, worker, stop, folder
         finally:

@@ -1,4 +1,4 @@
-"""The trainer through its command line: a whole run, one that is killed and stopped on its way, and settings it refuses."""
+"""The trainer through its command line: a whole run, and runs that are killed and stopped on their way."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,8 @@ PRESET: dict[str, Any] = {
         {"name": "words", "objective": "language", "epochs": 1, "batch_size": 6, "evaluations": 1},
         {"name": "frozen", "objective": "caption", "epochs": 2, "batch_size": 6, "evaluations": 2},
         {"name": "finetune", "train_encoder": True, "epochs": 12, "batch_size": 6, "evaluations": 6, "patience": 100},
-        {"name": "critical", "objective": "self_critical", "epochs": 1, "batch_size": 6, "samples": 2, "evaluations": 1},
+        {"name": "critical", "objective": "self_critical", "epochs": 1, "batch_size": 6, "samples": 2,
+         "evaluations": 1},
     ],
 }
 STEPS = {"words": 5, "frozen": 6, "finetune": 36, "critical": 3}  # by hand: ceil(items / 6) x epochs
@@ -54,14 +55,22 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def start(root: Path, tiny: Path) -> Start:
-    """Starts `python -m trainer` with these arguments."""
+def start(root: Path, tiny: Path) -> Iterator[Start]:
+    """Starts `python -m trainer` with these arguments; none outlives the tests."""
+    started: list[subprocess.Popen] = []
+
     def begin(*arguments: str | Path) -> subprocess.Popen:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1",
                        "NARRATOR_DATA": str(tiny)}
-        return subprocess.Popen([sys.executable, "-m", "trainer", *map(str, arguments)], cwd=root, env=environment,
-                                text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    return begin
+        started.append(subprocess.Popen([sys.executable, "-m", "trainer", *map(str, arguments)], cwd=root, text=True,
+                                        env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT))
+        return started[-1]
+
+    yield begin
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
 
 
 def finish(process: subprocess.Popen) -> tuple[int, str]:
@@ -152,7 +161,8 @@ def test_the_manifest_is_the_last_file_of_the_run(finished: Path) -> None:
     run = only(finished / "runs")
     times = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file() and path.name != "events.jsonl"}
     assert max(times, key=lambda path: times[path]) == run / MANIFEST
-    assert yaml.safe_load((run / MANIFEST).read_text(encoding="utf-8"))["source"] == str(finished / "checkpoints" / "tiny")
+    manifest = yaml.safe_load((run / MANIFEST).read_text(encoding="utf-8"))
+    assert manifest["source"] == str(finished / "checkpoints" / "tiny")
 
 
 def test_the_manifest_is_the_last_file_of_the_variant(finished: Path) -> None:
@@ -197,7 +207,7 @@ def test_a_run_that_is_killed_and_stopped_ends_where_it_would_have(start: Start,
     code, said = finish(process)
     assert code == 3 and f"resume {run}" in said, said
     again = [event["step"] for event in read_events(run / "events.jsonl", end)[0] if event["event"] == "step"]
-    assert FIRST + 12 <= again[0] <= FIRST + 18 and again[0] % 6 == FIRST % 6, "it did not go on from its last checkpoint"
+    assert again[0] in (FIRST + 12, FIRST + 18), "it did not go on from its last checkpoint"
     stopped = job_state(run)
     assert (stopped.state, stopped.pid, stopped.total_steps) == ("stopped", None, TOTAL)
     assert read_events(run / "events.jsonl")[0][-2]["event"] == "checkpoint", "a stop keeps what was learnt"
@@ -242,77 +252,6 @@ def test_what_is_done_stays_done(start: Start, finished: Path) -> None:
     assert code == 0 and "is done already" in said
 
 
-REFUSED = [
-    (["--set", "learning_rat=1"], "unknown setting 'learning_rat'"),
-    (["--set", "widht=32"], "unknown setting 'widht'. Did you mean 'width'?"),
-    (["--set", "stages.frozen.epoch=2"], "unknown setting 'epoch'. Did you mean 'epochs'?"),
-    (["--set", "stages.frosen.epochs=2"], "there is no entry 'frosen'. There are: words, frozen, finetune, critical."),
-    (["--set", "width"], "write it as key=value"),
-    (["--set", "width=[1"], "not valid YAML"),
-    (["--set", "width=many"], "'width' must be a whole number"),
-    (["--set", "width=1e9"], "'width' must be between 16 and 4096"),
-    (["--set", "heads=5"], "'heads' (5) must divide 'width' (32)"),
-    (["--set", "recipe=other"], "'recipe' must be one of"),
-    (["--set", "stages=[]"], "'stages' is empty"),
-    (["--set", "dev=5"], "'dev' must be a list"),
-    (["--set", "name=../up"], "'name' must be lower-case words"),
-    (["--data-root", "/nowhere"], "The data folder /nowhere (--data-root) is not there"),
-]
-
-
-@pytest.mark.parametrize(("arguments", "reason"), REFUSED, ids=[case[1][:40] for case in REFUSED])
-def test_a_setting_is_refused_by_name(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
-                                      monkeypatch: pytest.MonkeyPatch, arguments: list[str], reason: str) -> None:
-    """In this process: refusing must not take the seconds that torch does, and leaves no folder."""
-    from trainer.__main__ import main
-
-    monkeypatch.setenv("NARRATOR_DATA", str(tiny))
-    assert main(["run", str(tiny / "tiny.yaml"), "--runs", str(tmp_path / "runs"), *arguments]) == 2
-    said = capsys.readouterr().err
-    assert reason in said and said.count("\n") == 1, said
-    assert list(tmp_path.iterdir()) == []
-
-
-BAD_PRESETS: list[tuple[str, bytes, str]] = [
-    ("empty", b"", "holds no settings"),
-    ("a list", b"- 1\n", "holds no settings"),
-    ("not YAML", b"name: [tiny\n", "cannot be read as YAML"),
-    ("a tab", b"name:\n\t- x\n", "cannot be read as YAML"),
-    ("latin-1", b"name: B\xe4r\n", "cannot be read as YAML"),
-    ("NUL", b"name: a\0b\n", "cannot be read as YAML"),
-    ("code", b"name: !!python/object/apply:os.system ['true']\n", "cannot be read as YAML"),
-    ("deep", b"name: " + b"[" * 20_000, "cannot be read as YAML"),
-    ("number as a key", b"1: 2\n", "unknown setting"),
-    ("unknown key", b"nam: tiny\n", "unknown setting 'nam'. Did you mean 'name'?"),
-    ("stage without a name", b"name: tiny\nstages: [{epochs: 1}]\n", "an entry of 'stages' has no 'name'"),
-    ("stages of text", b"name: tiny\nstages: [a, b]\n", "'stages' must be a list of settings"),
-    ("NaN", b"name: tiny\ndropout: .nan\n", "'dropout' must be between"),
-    ("infinite", b"name: tiny\nwidth: .inf\n", "'width' must be"),
-]
-
-
-@pytest.mark.parametrize(("content", "reason"), [case[1:] for case in BAD_PRESETS], ids=[case[0] for case in BAD_PRESETS])
-def test_a_bad_preset_is_told_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes,
-                                              reason: str) -> None:
-    from trainer.__main__ import main
-
-    preset = tmp_path / "preset.yaml"
-    preset.write_bytes(content)
-    assert main(["run", str(preset), "--runs", str(tmp_path / "runs")]) == 2
-    said = capsys.readouterr().err
-    assert str(preset) in said and reason in said and said.count("\n") == 1, said
-    assert not (tmp_path / "runs").exists()
-
-
-def test_presets_and_runs_that_are_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from trainer.__main__ import main
-
-    assert main(["run", str(tmp_path / "gone.yaml")]) == 2 and "There is no preset" in capsys.readouterr().err
-    assert main(["run", str(tmp_path)]) == 2 and "cannot be read" in capsys.readouterr().err
-    assert main(["resume", str(tmp_path)]) == 2 and "is not a run" in capsys.readouterr().err
-    assert main(["list", "--runs", str(tmp_path / "gone"), "--json"]) == 0 and capsys.readouterr().out == "[]\n"
-
-
 def test_strict_stops_at_the_first_bad_row(start: Start, tiny: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     shutil.copytree(tiny, data)
@@ -320,6 +259,7 @@ def test_strict_stops_at_the_first_bad_row(start: Start, tiny: Path, tmp_path: P
         file.write('{"image": "gone.png", "split": "train", "captions": ["x"]}\n')
     code, said = finish(start("run", tiny / "tiny.yaml", "--strict", "--data-root", data, "--runs", tmp_path / "runs",
                               "--checkpoints", tmp_path / "checkpoints"))
-    assert code == 2 and "captions.jsonl, line 13: picture 'gone.png' is not in" in said and "Traceback" not in said, said
+    assert code == 2 and "captions.jsonl, line 13: picture 'gone.png' is not in" in said, said
+    assert "Traceback" not in said
     run = only(tmp_path / "runs")
     assert job_state(run).state == "failed" and (run / CONFIG).is_file()

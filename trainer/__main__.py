@@ -9,11 +9,11 @@ from pathlib import Path
 
 from narrator.records import NarratorError
 from trainer import jobs
+from trainer.card import PLACES
 from trainer.config import TrainingConfig, dump_config, load_config
 from trainer.data import resolve_data_root
 
 RUNS, CHECKPOINTS = Path("runs"), Path("checkpoints")
-PLACES = "places.json"  # where the run reads data and leaves its variant
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,7 +53,8 @@ def list_runs(options: argparse.Namespace) -> int:
     """One line a run, or JSON."""
     found = jobs.list_jobs(options.runs)
     if options.json:
-        print(json.dumps([{"id": job.id, "state": job.state, "step": job.step, "total_steps": job.total_steps} for job in found]))
+        shown = ("id", "state", "step", "total_steps")
+        print(json.dumps([{name: getattr(job, name) for name in shown} for job in found]))
     for job in [] if options.json else found:
         print(f"{job.id}  {job.state}  step {job.step:,} of {job.total_steps:,}")
     return 0

@@ -1,32 +1,65 @@
-"""The model card of a trained variant: data, licences, provenance, scores of every stage, and the command that made it."""
+"""The model card of a trained variant: data, licences, provenance, scores of every stage, and its command."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from narrator.records import Variant
 from trainer import jobs
 from trainer.config import TrainingConfig
 
-
-def write_card(run: Path, out: Path, config: TrainingConfig, variant: Variant) -> None:
-    """Write metrics.json and README.md to `out` from what the run's folder tells."""
-    stages = [json.loads((run / "stages" / stage.name / "stage.json").read_text(encoding="utf-8")) for stage in config.stages]
-    jobs.write_whole(out / "metrics.json", json.dumps({"variant": variant.id, "stages": stages}, indent=2) + "\n")
-    jobs.write_whole(out / "README.md", _card(config, variant, stages))
+Scores = dict[str, dict[str, dict[str, float]]]  # data set -> metric -> value, low, high
+PLACES = "places.json"  # in a run's folder: where it reads data and leaves its variant, and the command that began it
+_SHOWN = {"cider_d": "CIDEr-D", "bleu_4": "BLEU-4", "rouge_l": "ROUGE-L"}
 
 
-def _card(config: TrainingConfig, variant: Variant, stages: list[dict]) -> str:
-    header = yaml.safe_dump({"license": variant.license, "pipeline_tag": "image-to-text", "library_name": "transformers"})
-    return f"---\n{header}---\n# {variant.title}\n\n{variant.provenance}\n\n{_table(stages)}\n"
+def write_card(run: Path, out: Path, config: TrainingConfig, final: Scores) -> None:
+    """Write metrics.json and README.md to `out`. final: scores of the saved variant on each dev set."""
+    stages = [json.loads((run / "stages" / stage.name / "stage.json").read_text(encoding="utf-8"))
+              for stage in config.stages]
+    command = json.loads((run / PLACES).read_text(encoding="utf-8"))["command"]
+    metrics = {"variant": config.name, "beams": config.eval_beams, "scores": final, "stages": stages}
+    jobs.write_whole(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    jobs.write_whole(out / "README.md", card(config, final, stages, command))
 
 
-def _table(stages: list[dict]) -> str:
-    rows = ["| stage | steps | data | CIDEr-D | BLEU-4 | ROUGE-L |", "| --- | --- | --- | --- | --- | --- |"]
-    for stage in stages:
-        for data, scores in stage["scores"].items():
-            cells = [f"{scores[name]['value']:.3f} ({scores[name]['low']:.3f} to {scores[name]['high']:.3f})"
-                     for name in ("cider_d", "bleu_4", "rouge_l")]
-            rows.append(f"| {stage['name']} | {stage['steps']:,} | {data} | {' | '.join(cells)} |")
-    return "\n".join(rows)
+def card(config: TrainingConfig, final: Scores, stages: list[dict[str, Any]], command: str) -> str:
+    """The card in Markdown, with the Hub's header."""
+    header = {"license": config.license, "pipeline_tag": "image-to-text", "library_name": "transformers",
+              "model-index": [_index(config, final)]}
+    beams = config.eval_beams
+    evaluations = "\n".join(f"python -m narrator evaluate --variant {config.name} --data DATA/{source.path}"
+                            f"{' --split ' + source.split if source.split else ''} --num-beams {beams}"
+                            for source in config.dev)
+    steps = [f"| {stage['name']} | {stage['objective']} | {stage['steps']:,} | {stage['seconds'] / 60:.0f} |"
+             for stage in stages]
+    return "\n".join([
+        "---", yaml.safe_dump(header, sort_keys=False).strip(), "---", "", f"# {config.title or config.name}", "",
+        config.provenance, "", config.card.strip(), "", "## Scores", "",
+        f"Value (95 % bootstrap interval over the pictures), {beams} beams; narrator/metrics/scores.py gives the "
+        "formulas. The last rows are of the weights in this folder:", "", "```console", evaluations, "```", "",
+        *_table(final, stages), "", "## How it was made", "", "```console", command, "```", "",
+        "| stage | objective | steps | minutes |", "| --- | --- | --- | --- |", *steps, "",
+        "Dev pictures chose the best weights of each stage (greedy CIDEr-D) and served for this report, "
+        "for nothing else.", ""])
+
+
+def _table(final: Scores, stages: list[dict[str, Any]]) -> list[str]:
+    rows = [f"| after stage | data | {' | '.join(_SHOWN.values())} |", "| --- | --- |" + " --- |" * len(_SHOWN)]
+    for name, scores in [*((stage["name"], stage["scores"]) for stage in stages), ("**as shipped**", final)]:
+        rows += [f"| {name} | {data} | {' | '.join(_cell(of_set[metric]) for metric in _SHOWN)} |"
+                 for data, of_set in scores.items()]
+    return rows
+
+
+def _cell(score: dict[str, float]) -> str:
+    return f"{score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f})"
+
+
+def _index(config: TrainingConfig, final: Scores) -> dict[str, Any]:
+    """The Hub's `model-index` of one model."""
+    return {"name": config.name, "results": [
+        {"task": {"type": "image-to-text"}, "dataset": {"name": data, "type": data.split("/")[0]},
+         "metrics": [{"type": metric, "value": score["value"]} for metric, score in of_set.items()]}
+        for data, of_set in final.items()]}

@@ -28,11 +28,13 @@ class Stage:
 
     name: str
     objective: str = knob("caption", choices=OBJECTIVES, says=(
-        "language: captions alone, words of one standing in for the picture of another; caption: cross-entropy on pictures; "
-        "self_critical: sampled captions rewarded by CIDEr-D (SCST)."))
-    train_encoder: bool = knob(False, says="Whether the picture encoder learns too; if not, its features are computed once.")
+        "language: captions alone, words of one standing in for the picture of another; "
+        "caption: cross-entropy on pictures; self_critical: sampled captions rewarded by CIDEr-D (SCST)."))
+    train_encoder: bool = knob(
+        False, says="Whether the picture encoder learns too; if not, its features are computed once.")
     epochs: float = knob(1.0, unit="passes over the data", low=0.0, high=1000, says="How long the stage lasts.")
-    batch_size: int = knob(48, unit="pictures", low=1, high=4096, says="Pictures in a step, each with all its captions.")
+    batch_size: int = knob(48, unit="pictures", low=1, high=4096,
+                           says="Pictures in a step, each with all its captions.")
     learning_rate: float = knob(4e-4, unit="per step", low=1e-8, high=0.1, says="Peak step size of the decoder.")
     encoder_learning_rate: float = knob(1e-4, unit="per step", low=0.0, high=0.1, says="Peak step size of the encoder.")
     warmup: float = knob(0.05, unit="share of the steps", low=0.0, high=1.0, says="Steps in which the step size rises.")
@@ -40,7 +42,8 @@ class Stage:
     label_smoothing: float = knob(0.1, low=0.0, high=0.9, says="Share of the target spread over all words.")
     max_grad_norm: float = knob(1.0, low=0.001, high=1000, says="Gradients are clipped to this norm.")
     samples: int = knob(5, unit="captions a picture", low=2, high=64, says="Samples of the self-critical objective.")
-    evaluations: int = knob(4, unit="times", low=1, high=1000, says="Evaluations on dev (and checkpoints) in the stage.")
+    evaluations: int = knob(4, unit="times", low=1, high=1000,
+                            says="Evaluations on dev (and checkpoints) in the stage.")
     patience: int = knob(3, unit="evaluations", low=1, high=1000, says="Stop after this many without a better one.")
 
 
@@ -53,6 +56,7 @@ class TrainingConfig:
     recipe: str = knob("encoder_decoder", choices=("encoder_decoder",), says="What kind of model is trained.")
     license: str = knob("", says="Licence of the weights, as the data allow it.")
     provenance: str = knob("", says="One sentence: trained by whom, on what.")
+    card: str = knob("", says="Markdown for the model card: data, licences, limits.")
     data: list[Data] = knob(list, says="Pictures with captions to learn from.")
     text: list[Data] = knob(list, says="Captions without pictures, for the language objective.")
     dev: list[Data] = knob(list, says="Held-out pictures: early stopping and reports.")
@@ -64,8 +68,10 @@ class TrainingConfig:
     min_count: int = knob(4, unit="times", low=1, high=1000, says="Rarer words are left out of the vocabulary.")
     max_words: int = knob(24, unit="words", low=4, high=200, says="Longer captions are cut while training.")
     image_size: int = knob(224, unit="pixels", low=32, high=1024, says="Pictures are squashed to this square.")
-    concepts: int = knob(12, unit="words", low=1, high=64, says="Words that stand in for a picture in the language objective.")
-    precision: str = knob("auto", choices=("auto", "bf16", "fp32"), says="auto: bf16 where the processor or GPU has it.")
+    concepts: int = knob(12, unit="words", low=1, high=64,
+                         says="Words that stand in for a picture in the language objective.")
+    precision: str = knob("auto", choices=("auto", "bf16", "fp32"),
+                          says="auto: bf16 where the processor or GPU has it.")
     eval_beams: int = knob(3, unit="beams", low=1, high=10, says="Beams of the report at the end of each stage.")
     eval_limit: int | None = knob(None, unit="pictures", low=1, says="Dev pictures of each set used; empty for all.")
     workers: int = knob(1, unit="processes", low=0, high=64, says="Processes that read and augment pictures.")
@@ -74,7 +80,7 @@ class TrainingConfig:
 
 
 def load_config(path: Path, changes: Sequence[str] = ()) -> TrainingConfig:
-    """Read a preset or a run's config.yaml and apply `key=value` changes (stages by name: `stages.finetune.epochs=2`).
+    """Read a preset or a run's config.yaml and apply `key=value` changes; stages by name: `stages.finetune.epochs=2`.
 
     Raises NarratorError naming the file and the setting.
     """
@@ -83,7 +89,8 @@ def load_config(path: Path, changes: Sequence[str] = ()) -> TrainingConfig:
     except FileNotFoundError:
         raise NarratorError(f"There is no preset {path}. The shipped ones are in trainer/presets/.") from None
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise NarratorError(f"{path} cannot be read as YAML: {' '.join(str(error).split())[:200]}. Mend it and try again.") from None
+        reason = " ".join(str(error).split())[:200]
+        raise NarratorError(f"{path} cannot be read as YAML: {reason}. Mend it and try again.") from None
     if not isinstance(values, dict):
         raise NarratorError(f"{path} holds no settings. Start from a preset in trainer/presets/.")
     for change in changes:
@@ -136,23 +143,23 @@ def _apply(values: dict[str, Any], change: str) -> None:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
         raise NarratorError(f"--set {change}: the value is not valid YAML.") from None
-    *parents, last = key.strip().split(".")
     target: Any = values
-    for part in parents:
-        target = _inside(target, part, change)
-    if isinstance(target, list):
-        target = _inside(target, last, change)
-        raise NarratorError(f"--set {change}: '{last}' is an entry of a list; name one of its settings, as in {key}.NAME=VALUE.")
-    target[last] = value
+    rest = key.strip()
+    while isinstance(target, list) or isinstance(target.get(rest.partition(".")[0]), (dict, list)):
+        target, rest = _inside(target, rest, change)
+        if not rest:
+            raise NarratorError(f"--set {change}: {key} is a group of settings; name one of them: {key}.NAME=VALUE.")
+    target[rest] = value
 
 
-def _inside(target: Any, part: str, change: str) -> Any:
-    if isinstance(target, list):
-        for index, item in enumerate(target):
-            if part in (str(index), item.get("name"), item.get("path")):
-                return item
-        known = ", ".join(str(item.get("name") or item.get("path")) for item in target)
-        raise NarratorError(f"--set {change}: there is no entry '{part}'. There are: {known}.")
-    if isinstance(target, dict) and isinstance(target.get(part), (dict, list)):
-        return target[part]
-    raise NarratorError(f"--set {change}: there is no group of settings called '{part}'.")
+def _inside(target: Any, key: str, change: str) -> tuple[Any, str]:
+    """The entry of a group that the key begins with, and the rest of the key. Paths in keys hold dots of their own."""
+    if isinstance(target, dict):
+        name, _, rest = key.partition(".")
+        return target[name], rest
+    for index, item in enumerate(target):
+        for name in (str(index), item.get("name"), item.get("path")):
+            if name and (key == name or key.startswith(f"{name}.")):
+                return item, key[len(name) + 1:]
+    known = ", ".join(str(item.get("name") or item.get("path")) for item in target)
+    raise NarratorError(f"--set {change}: there is no entry '{key.partition('.')[0]}'. There are: {known}.")

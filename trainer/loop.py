@@ -1,4 +1,4 @@
-"""One loop for all recipes: stages in order, each a transformers.Trainer run that can be taken up again where it broke off."""
+"""One loop for all recipes: stages in order, each a run of transformers.Trainer that goes on where it broke off."""
 
 import dataclasses
 import json
@@ -6,13 +6,21 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
-from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
+import yaml
+from transformers import (
+    EarlyStoppingCallback,
+    PrinterCallback,
+    ProgressCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
 from transformers.trainer_utils import get_last_checkpoint
 
 from narrator.records import Example, NarratorError
@@ -45,6 +53,10 @@ class Run:
     total: int = 0  # steps of all stages
     stop: bool = False
 
+    def home(self, stage: Stage) -> Path:
+        """The folder of a stage: its checkpoints, its best weights, and stage.json once it is over."""
+        return self.folder / "stages" / stage.name
+
 
 def run_job(folder: Path, config: TrainingConfig, root: Path, out: Path, *, strict: bool = False) -> Path:
     """Train from where the folder stands to the end; the variant's folder. NarratorError for what a person can mend."""
@@ -53,8 +65,9 @@ def run_job(folder: Path, config: TrainingConfig, root: Path, out: Path, *, stri
         try:
             events.append("started", device=str(device))
             recipe = RECIPES[config.recipe](config, root, folder, device, strict=strict)
-            dev = {source.path: read_examples(root / source.path, split=source.split, strict=strict)[:config.eval_limit]
+            dev = {source.path: read_examples(root / source.path, split=source.split, strict=strict)
                    for source in config.dev}
+            dev = {name: examples[:config.eval_limit] for name, examples in dev.items()}
             run = Run(folder=folder, config=config, recipe=recipe, dev=dev, events=events)
             run.total = sum(stage_steps(stage, recipe) for stage in config.stages)
             with _stop_on_signals(run):
@@ -75,31 +88,33 @@ def stage_steps(stage: Stage, recipe: Any) -> int:
 
 
 def _train(run: Run, device: torch.device, out: Path) -> Path:
-    model, collate = run.recipe.prepare()
+    model = run.recipe.prepare()[0]
     for index, stage in enumerate(run.config.stages):
-        home = run.folder / "stages" / stage.name
-        if not (home / "stage.json").exists():
+        if not (run.home(stage) / "stage.json").exists():
             set_seed(run.config.seed + index)
-            model = _stage(run, stage, home, model.to(device), collate)
+            model = _stage(run, stage, model.to(device))
         else:
-            model = run.recipe.load(home / "best").to(device)
+            model = run.recipe.load(run.home(stage) / "best").to(device)
         run.offset += stage_steps(stage, run.recipe)
     variant = run.recipe.save(model, out)
-    write_card(run.folder, out, run.config, variant)
-    text = (out / jobs.MANIFEST).read_text(encoding="utf-8").replace("source: .", f"source: {json.dumps(str(out.resolve()))}")
-    jobs.write_whole(run.folder / jobs.MANIFEST, text)
+    scores = evaluate(run.recipe.saved(out, variant, device), run.dev, beams=run.config.eval_beams, intervals=True,
+                      tell=lambda done, total: _progress("final: dev", done, total))
+    write_card(run.folder, out, run.config, plain(scores))
+    manifest = dataclasses.asdict(dataclasses.replace(variant, source=str(out.resolve())))
+    jobs.write_whole(run.folder / jobs.MANIFEST, yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True))
     run.events.append("done", checkpoint=True, variant=variant.id, folder=str(out))
     return out
 
 
-def _stage(run: Run, stage: Stage, home: Path, model: Any, collate: Callable[..., Any]) -> Any:
+def _stage(run: Run, stage: Stage, model: Any) -> Any:
     """Train one stage, keep its best weights and scores, and return the model with them."""
-    steps, started = stage_steps(stage, run.recipe), time.monotonic()
+    home, steps, started = run.home(stage), stage_steps(stage, run.recipe), time.monotonic()
     run.events.append("stage", stage=stage.name, objective=stage.objective, steps=steps, total_steps=run.total)
     if steps:
         model.eval()
-        dataset = run.recipe.dataset(stage, model, lambda done, total: _progress(f"{stage.name}: features", done, total))
-        trainer = StageTrainer(run, stage, home, model, dataset, collate, steps)
+        dataset = run.recipe.dataset(stage, model,
+                                     lambda done, total: _progress(f"{stage.name}: features", done, total))
+        trainer = StageTrainer(run, stage, model, dataset)
         trainer.train(resume_from_checkpoint=get_last_checkpoint(str(home)) if home.is_dir() else None)
         if run.stop:
             raise Stopped
@@ -120,21 +135,14 @@ def _stage(run: Run, stage: Stage, home: Path, model: Any, collate: Callable[...
 class StageTrainer(Trainer):
     """transformers' Trainer with the recipe's loss, parameter groups and evaluation."""
 
-    def __init__(self, run: Run, stage: Stage, home: Path, model: Any, dataset: Any, collate: Callable[..., Any], steps: int) -> None:
+    optimizer: Any
+    control: Any
+
+    def __init__(self, run: Run, stage: Stage, model: Any, dataset: Any) -> None:
         self.run_, self.stage = run, stage
-        pictures = stage.objective != "language"
-        every = steps // stage.evaluations
-        arguments = TrainingArguments(
-            output_dir=str(home), max_steps=steps, per_device_train_batch_size=stage.batch_size, learning_rate=stage.learning_rate,
-            lr_scheduler_type="cosine", warmup_steps=round(steps * stage.warmup), max_grad_norm=stage.max_grad_norm,
-            seed=run.config.seed, logging_steps=1, logging_nan_inf_filter=False, report_to=["tensorboard"],
-            eval_strategy="steps" if pictures else "no", eval_steps=every, save_strategy="steps", save_steps=every,
-            save_total_limit=2, load_best_model_at_end=pictures, metric_for_best_model="eval_cider_d", greater_is_better=True,
-            dataloader_num_workers=run.config.workers if stage.train_encoder else 0, remove_unused_columns=False,
-            disable_tqdm=True, use_cpu=not torch.cuda.is_available(), dataloader_pin_memory=torch.cuda.is_available())
-        super().__init__(model=model, args=arguments, train_dataset=dataset, eval_dataset=dataset, data_collator=collate,
-                         callbacks=[Watch(run, stage)])
-        if pictures:
+        super().__init__(model=model, args=_arguments(run, stage), train_dataset=dataset, eval_dataset=dataset,
+                         data_collator=run.recipe.collate, callbacks=[Watch(run, stage)])
+        if stage.objective != "language":
             self.add_callback(EarlyStoppingCallback(stage.patience))
         for callback in (PrinterCallback, ProgressCallback):
             self.remove_callback(callback)
@@ -158,13 +166,29 @@ class StageTrainer(Trainer):
             scores = evaluate(run.recipe.family(self.model), run.dev, beams=1, intervals=False)
         metrics = {"eval_cider_d": overall(scores, run.dev)}
         step = run.offset + self.state.global_step
-        run.events.append("evaluation", stage=self.stage.name, step=step, cider_d=metrics["eval_cider_d"], scores=plain(scores))
-        print(f"{self.stage.name}: step {step:,}, " + ", ".join(
-            f"{name} CIDEr-D {of_set['cider_d'].value:.3f} BLEU-4 {of_set['bleu_4'].value:.3f}" for name, of_set in scores.items()),
-            file=sys.stderr, flush=True)
+        run.events.append("evaluation", stage=self.stage.name, step=step, cider_d=metrics["eval_cider_d"],
+                          scores=plain(scores))
+        told = [f"{name} CIDEr-D {found['cider_d'].value:.3f} BLEU-4 {found['bleu_4'].value:.3f}"
+                for name, found in scores.items()]
+        print(f"{self.stage.name}: step {step:,}, {', '.join(told)}", file=sys.stderr, flush=True)
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+
+def _arguments(run: Run, stage: Stage) -> TrainingArguments:
+    """The stage's settings in transformers' words. Without pictures there is nothing to evaluate on: the last is
+    kept."""
+    steps, pictures, gpu = stage_steps(stage, run.recipe), stage.objective != "language", torch.cuda.is_available()
+    return TrainingArguments(
+        output_dir=str(run.home(stage)), max_steps=steps, per_device_train_batch_size=stage.batch_size,
+        learning_rate=stage.learning_rate, lr_scheduler_type="cosine", warmup_steps=round(steps * stage.warmup),
+        max_grad_norm=stage.max_grad_norm, seed=run.config.seed, logging_steps=1, logging_nan_inf_filter=False,
+        report_to=["tensorboard"], eval_strategy="steps" if pictures else "no", eval_steps=steps // stage.evaluations,
+        save_strategy="steps", save_steps=steps // stage.evaluations, save_total_limit=2,
+        load_best_model_at_end=pictures, metric_for_best_model="eval_cider_d", greater_is_better=True,
+        dataloader_num_workers=run.config.workers if stage.train_encoder else 0, remove_unused_columns=False,
+        disable_tqdm=True, use_cpu=not gpu, dataloader_pin_memory=gpu)
 
 
 class Watch(TrainerCallback):
@@ -186,8 +210,9 @@ class Watch(TrainerCallback):
         """One event a step."""
         if logs and "loss" in logs:
             step = self.run.offset + state.global_step
-            self.run.events.append("step", stage=self.stage.name, step=step, total_steps=self.run.total, loss=logs["loss"],
-                                   learning_rate=logs.get("learning_rate"), grad_norm=logs.get("grad_norm"))
+            self.run.events.append("step", stage=self.stage.name, step=step, total_steps=self.run.total,
+                                   loss=logs["loss"], learning_rate=logs.get("learning_rate"),
+                                   grad_norm=logs.get("grad_norm"))
             if time.monotonic() - self.told > PROGRESS_S:
                 self.told = time.monotonic()
                 first, since = self.begun
@@ -197,7 +222,8 @@ class Watch(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Note the checkpoint."""
-        self.run.events.append("checkpoint", checkpoint=True, stage=self.stage.name, step=self.run.offset + state.global_step)
+        self.run.events.append("checkpoint", checkpoint=True, stage=self.stage.name,
+                               step=self.run.offset + state.global_step)
 
 
 class _stop_on_signals:

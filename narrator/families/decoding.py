@@ -1,7 +1,7 @@
 """Decoding for decoders that look at a picture: one step at a time with a key-value cache, greedily or by sampling.
 
-transformers' `generate` does the same and more (beams go through it); this loop exists because it can be left after any step,
-tells each token's probability, and takes half the time of `generate` for one short sentence (benchmarks/describe.py).
+transformers' `generate` does the same and more (beams go through it); this loop exists because it can be left after any
+step, tells each token's probability, and is quicker for one short sentence (benchmarks/describe.py).
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,8 @@ from narrator.settings import GenerationSettings
 def memory(decoder: GPT2LMHeadModel, hidden: torch.Tensor, picture: torch.Tensor | None = None) -> EncoderDecoderCache:
     """A cache whose cross-attention part is filled: keys and values are computed once per picture, then shared.
 
-    hidden: (B, P, width), the patches. picture: (N,) which of the B pictures each of the N captions is about; None: caption i
+    hidden: (B, P, width), the patches. picture: (N,) which of the B pictures each of the N captions is about;
+    None: caption i
     is about picture i. Gradients flow through.
     """
     cross = DynamicCache()
@@ -34,7 +35,8 @@ def memory(decoder: GPT2LMHeadModel, hidden: torch.Tensor, picture: torch.Tensor
         if picture is not None:
             keys, values = keys[picture], values[picture]
         shape = (*keys.shape[:2], heads, -1)
-        cross.update(keys.view(shape).transpose(1, 2), values.view(shape).transpose(1, 2), index)  # (N, heads, P, width/heads)
+        # (N, heads, P, width / heads)
+        cross.update(keys.view(shape).transpose(1, 2), values.view(shape).transpose(1, 2), index)
     both = EncoderDecoderCache(DynamicCache(), cross)
     both.is_updated = dict.fromkeys(range(len(decoder.transformer.h)), True)
     return both
@@ -73,7 +75,8 @@ def steps(decoder: GPT2LMHeadModel, hidden: torch.Tensor, settings: GenerationSe
     tokens = torch.full((rows, 1), config.bos_token_id, device=hidden.device)
     done = torch.zeros(rows, dtype=torch.bool, device=hidden.device)
     for _ in range(settings.max_new_tokens):
-        logits = decoder(input_ids=tokens[:, -1:], past_key_values=cache, encoder_hidden_states=hidden).logits[:, -1].float()
+        output = decoder(input_ids=tokens[:, -1:], past_key_values=cache, encoder_hidden_states=hidden)
+        logits = output.logits[:, -1].float()  # (N, V)
         logits[:, banned] = -torch.inf
         chosen = draws.choose(chain(tokens, logits.clone()))  # (N,)
         probability = logits.softmax(-1).gather(1, chosen[:, None])[:, 0]
@@ -108,7 +111,8 @@ class _Draws:
 
 @torch.inference_mode()
 def token_probabilities(decoder: GPT2LMHeadModel, hidden: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    """The probability of each token given those before it. hidden: (N, P, width); tokens: (N, T) without the start -> (N, T)."""
+    """The probability of each token given those before it. hidden: (N, P, width); tokens: (N, T) without the start
+    -> (N, T)."""
     start = torch.full_like(tokens[:, :1], decoder.config.bos_token_id)
     given = torch.cat([start, tokens[:, :-1]], dim=1)
     logits = decoder(input_ids=given, past_key_values=memory(decoder, hidden), encoder_hidden_states=hidden).logits

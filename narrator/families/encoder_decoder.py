@@ -24,7 +24,8 @@ class EncoderDecoder:
     """The family of `photo-captioner`, and of ViT + GPT-2."""
 
     def __init__(self, variant: Variant, device: str) -> None:
-        """Load the weights from the variant's folder. Raises OSError, ValueError or RuntimeError when they are damaged."""
+        """Load the weights from the variant's folder. Raises OSError, ValueError or RuntimeError when they are
+        damaged."""
         folder = Path(variant.source)
         model = VisionEncoderDecoderModel.from_pretrained(folder, local_files_only=True, use_safetensors=True,
                                                           dtype=torch.float32, attn_implementation="eager")
@@ -70,7 +71,8 @@ class EncoderDecoder:
             told = list(steps(self.model.decoder, hidden, settings, never=self._never()))
             tokens = torch.stack([step[0] for step in told], dim=1)  # (B, T)
             probabilities = torch.stack([step[1] for step in told], dim=1)
-        return [self._pieces(row, chances) for row, chances in zip(tokens.tolist(), probabilities.tolist(), strict=True)]
+        rows = zip(tokens.tolist(), probabilities.tolist(), strict=True)
+        return [self._pieces(row, chances) for row, chances in rows]
 
     def close(self) -> None:
         """Let go of the weights."""
@@ -81,7 +83,8 @@ class EncoderDecoder:
         if any(image is None for image in images):
             raise NarratorError("This model describes pictures. Add a picture first.")
         pixels = torch.stack([self.pictures(image) for image in images if image is not None])
-        hidden: torch.Tensor = self.model.encoder(pixel_values=pixels.to(self.device)).last_hidden_state  # (B, P, width)
+        # (B, 3, size, size) -> (B, P, width)
+        hidden: torch.Tensor = self.model.encoder(pixel_values=pixels.to(self.device)).last_hidden_state
         return self.model.enc_to_dec_proj(hidden) if hasattr(self.model, "enc_to_dec_proj") else hidden
 
     def _stream_beams(self, hidden: torch.Tensor, settings: GenerationSettings) -> Iterator[Piece]:
@@ -109,9 +112,10 @@ class EncoderDecoder:
         yield from self._pieces(result[0][0].tolist(), probabilities[0].tolist())
 
     @torch.inference_mode()
-    def _beams(self, hidden: torch.Tensor, settings: GenerationSettings, beat: "_Heartbeat | None" = None) -> torch.Tensor:
+    def _beams(self, hidden: torch.Tensor, settings: GenerationSettings,
+               beat: "_Heartbeat | None" = None) -> torch.Tensor:
         """(B, P, width) -> tokens (B, T) without the start, padded."""
-        sampling = {"do_sample": False}
+        sampling: dict[str, Any] = {"do_sample": False}
         if settings.temperature > 0:
             torch.manual_seed(settings.seed)  # generate() takes no generator
             sampling = {"do_sample": True, "temperature": settings.temperature, "top_p": settings.top_p,
@@ -181,6 +185,6 @@ class _Heartbeat(StoppingCriteria):
         self.steps: SimpleQueue[bool] = SimpleQueue()
         self.stop = threading.Event()
 
-    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:  # type: ignore[override]
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
         self.steps.put(True)
         return torch.full((len(input_ids),), self.stop.is_set(), dtype=torch.bool, device=input_ids.device)

@@ -1,6 +1,7 @@
 """A small picture encoder for captioning: MobileNetV2's convolutions, each patch projected to the decoder's width.
 
-Importing this module registers the architecture with transformers, so that `VisionEncoderDecoderModel.from_pretrained` can load it.
+Importing this module registers the architecture with transformers, so that
+`VisionEncoderDecoderModel.from_pretrained` can load it.
 """
 
 from pathlib import Path
@@ -13,6 +14,7 @@ from transformers import AutoConfig, AutoModel, MobileNetV2Config, MobileNetV2Mo
 from transformers.modeling_outputs import BaseModelOutput
 
 _STRIDE = 32  # picture pixels per patch side
+_NOT_COPIED = ("architectures", "id2label", "label2id", "model_type", "transformers_version", "dtype")
 
 
 @strict
@@ -60,8 +62,7 @@ class MobileNetPatches(PreTrainedModel):
     def from_mobilenet(cls, folder: Path, hidden_size: int) -> "MobileNetPatches":
         """A new encoder whose trunk computes what the MobileNetV2 in `folder` computes; the projection is random."""
         original = MobileNetV2Model.from_pretrained(folder, add_pooling_layer=False).eval()
-        settings = {name: value for name, value in original.config.to_dict().items()
-                    if name not in ("architectures", "id2label", "label2id", "model_type", "transformers_version", "dtype")}
+        settings = {name: value for name, value in original.config.to_dict().items() if name not in _NOT_COPIED}
         encoder = cls(MobileNetPatchesConfig(**settings, hidden_size=hidden_size))
         for mine, theirs in zip(_convolution_layers(encoder.trunk), _convolution_layers(original), strict=True):
             folded = nn.utils.fuse_conv_bn_eval(theirs.convolution, theirs.normalization)

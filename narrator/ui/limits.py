@@ -26,8 +26,8 @@ def content_security_policy() -> str:
     frames = "'self' https://huggingface.co https://*.hf.space" if os.environ.get("SPACE_ID") else "'self'"
     return ("default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
             "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' data: blob:; "
-            "font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; object-src 'none'; base-uri 'self'; "
-            f"form-action 'self'; frame-ancestors {frames}")
+            "font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; object-src 'none'; "
+            f"base-uri 'self'; form-action 'self'; frame-ancestors {frames}")
 
 
 def host_is_ours(host: str) -> bool:

@@ -1,4 +1,5 @@
-"""What a captioner learns from: pictures, cached features of pictures, or words in their place; each with all its captions."""
+"""What a captioner learns from: pictures, cached features of pictures, or words in their place; each with all its
+captions."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -22,7 +23,8 @@ IGNORED = -100  # labels that count for nothing
 class Pictures(Dataset):
     """Examples as pixels, with a random crop, mirroring, brightness and contrast."""
 
-    def __init__(self, examples: Sequence[Example], captions: Sequence[list[list[int]]], to_pixels: PictureInput) -> None:
+    def __init__(self, examples: Sequence[Example], captions: Sequence[list[list[int]]],
+                 to_pixels: PictureInput) -> None:
         self.examples, self.captions, self.to_pixels = examples, captions, to_pixels
 
     def __len__(self) -> int:
@@ -51,7 +53,8 @@ class Features(Dataset):
 class Words(Dataset):
     """Groups of captions of one picture; the content words of one caption stand in for the picture of the others.
 
-    Teaches language, and to look words up, without pictures. concepts: words shown. common: ids that say nothing about a picture.
+    Teaches language, and to look words up, without pictures. concepts: words shown. common: ids that say nothing
+    about a picture.
     """
 
     def __init__(self, groups: Sequence[list[list[int]]], concepts: int, common: frozenset[int]) -> None:
@@ -69,16 +72,18 @@ class Words(Dataset):
 
 
 def collate(items: Sequence[Item]) -> dict[str, torch.Tensor]:
-    """index (B,), input (B, ...), picture (N,): which of the B each of the N captions is about, labels (N, T) with IGNORED."""
+    """index (B,), input (B, ...), picture (N,): which of the B each of the N captions is about, labels (N, T) with
+    IGNORED."""
     captions = [torch.tensor(caption) for item in items for caption in item["captions"]]
     picture = [row for row, item in enumerate(items) for _ in item["captions"]]
     labels = torch.nn.utils.rnn.pad_sequence(captions, batch_first=True, padding_value=IGNORED)
-    return {"index": torch.tensor([item["index"] for item in items]), "input": torch.stack([item["input"] for item in items]),
-            "picture": torch.tensor(picture), "labels": labels}
+    return {"index": torch.tensor([item["index"] for item in items]),
+            "input": torch.stack([item["input"] for item in items]), "picture": torch.tensor(picture), "labels": labels}
 
 
 def augment(picture: Image.Image) -> Image.Image:
-    """A random crop of 60 to 100 % of the area, mirrored half of the time, a little brighter or darker, more or less contrast."""
+    """A random crop of 60 to 100 % of the area, mirrored half of the time, a little brighter or darker, more or less
+    contrast."""
     width, height = picture.size
     share = random.uniform(0.6, 1.0) ** 0.5
     wide, high = width * share, height * share

@@ -22,6 +22,7 @@ from narrator.metrics.tokenize import ptb_tokens
 from narrator.records import Example, Inputs, Variant
 from trainer.config import Data, Stage, TrainingConfig
 from trainer.data import read_examples
+from trainer.jobs import MANIFEST, write_whole
 from trainer.recipes.captions import IGNORED, Features, Pictures, Words, cache_features, collate
 from trainer.recipes.self_critical import Reward, self_critical_loss
 from trainer.recipes.words import encode, make_tokenizer
@@ -34,7 +35,8 @@ LENGTH_GROUPS = 3
 class EncoderDecoderRecipe:
     """Builds model and data of each stage, computes the losses, saves the variant."""
 
-    def __init__(self, config: TrainingConfig, root: Path, folder: Path, device: torch.device, *, strict: bool = False) -> None:
+    def __init__(self, config: TrainingConfig, root: Path, folder: Path, device: torch.device, *,
+                 strict: bool = False) -> None:
         self.config, self.root, self.folder, self.device = config, root, folder, device
         self.examples = self._read(config.data, strict)
         self.groups = [list(example.texts) for example in self._read(config.text, strict)]
@@ -42,6 +44,8 @@ class EncoderDecoderRecipe:
         self.to_pixels = PictureInput(config.image_size, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
         self.captions = [self._encode(example.texts) for example in self.examples]
         self.reward: Reward | None = None
+
+    collate = staticmethod(collate)
 
     def prepare(self) -> tuple[VisionEncoderDecoderModel, Callable[..., Any]]:
         """The model before its first step, and the collator."""
@@ -82,12 +86,17 @@ class EncoderDecoderRecipe:
         place = {image: row for row, image in enumerate(unique)}
         path = self.folder / "cache" / f"{stage.name}.npy"
         path.parent.mkdir(exist_ok=True)
-        views = cache_features(list(unique.values()), self.to_pixels, lambda pixels: self._features(model, pixels), path, tell)
+        views = cache_features(list(unique.values()), self.to_pixels, lambda pixels: self._features(model, pixels),
+                               path, tell)
         return Features(views, [place[example.image] for example in self.examples], self.captions)
 
     def family(self, model: VisionEncoderDecoderModel) -> EncoderDecoder:
         """The model as it will narrate, for evaluations."""
         return EncoderDecoder.around(model, self.tokenizer, self.to_pixels)
+
+    def saved(self, folder: Path, variant: Variant, device: torch.device) -> EncoderDecoder:
+        """The variant as the narrator loads it from disk."""
+        return EncoderDecoder(dataclasses.replace(variant, source=str(folder)), str(device))
 
     def forget(self) -> None:
         """Remove what a stage had cached."""
@@ -122,15 +131,14 @@ class EncoderDecoderRecipe:
         small = copy.deepcopy(model).to(torch.bfloat16)
         small.save_pretrained(folder, max_shard_size=SHARD_SIZE)
         self.tokenizer.save_pretrained(folder)
-        (folder / "preprocessor_config.json").write_text(json.dumps(self.to_pixels.to_dict(), indent=2) + "\n", encoding="utf-8")
+        preprocessing = json.dumps(self.to_pixels.to_dict(), indent=2) + "\n"
+        (folder / "preprocessor_config.json").write_text(preprocessing, encoding="utf-8")
         config = self.config
         variant = Variant(id=config.name, title=config.title or config.name, family="encoder_decoder", source=".",
                           inputs=Inputs(image=True, text=False), dtype="bfloat16", license=config.license,
-                          parameters=sum(parameter.numel() for parameter in model.parameters()), provenance=config.provenance)
-        manifest = yaml.safe_dump(dataclasses.asdict(variant), sort_keys=False, allow_unicode=True)
-        part = folder / "variant.yaml.part"
-        part.write_text(manifest, encoding="utf-8")
-        part.replace(folder / "variant.yaml")
+                          parameters=sum(parameter.numel() for parameter in model.parameters()),
+                          provenance=config.provenance)
+        write_whole(folder / MANIFEST, yaml.safe_dump(dataclasses.asdict(variant), sort_keys=False, allow_unicode=True))
         return variant
 
     def autocast(self) -> AbstractContextManager:
@@ -142,19 +150,21 @@ class EncoderDecoderRecipe:
 
     def _cross_entropy(self, decoder: GPT2LMHeadModel, patches: torch.Tensor, batch: dict[str, torch.Tensor],
                        smoothing: float) -> torch.Tensor:
-        """Mean over the tokens of all captions, the ends included. Captions go through the decoder in groups of like length:
-        padded to the longest of all, half of the work would be on padding."""
+        """Mean over the tokens of all captions, the ends included. Captions go through the decoder in groups of like
+        length: padded to the longest of all, half of the work would be on padding."""
         labels, picture = batch["labels"], batch["picture"]  # (N, T), (N,)
         lengths = (labels != IGNORED).sum(1)
         total = patches.new_zeros((), dtype=torch.float32)
         for rows in lengths.argsort().chunk(LENGTH_GROUPS):
             wanted = labels[rows, :int(lengths[rows[-1]])]
-            given = torch.cat([torch.full_like(wanted[:, :1], decoder.config.bos_token_id), wanted[:, :-1].clamp(min=0)], dim=1)
+            start = torch.full_like(wanted[:, :1], decoder.config.bos_token_id)
+            given = torch.cat([start, wanted[:, :-1].clamp(min=0)], dim=1)
             cache = memory(decoder, patches, picture[rows])
             states = decoder.transformer(given, past_key_values=cache, encoder_hidden_states=patches).last_hidden_state
             kept = wanted != IGNORED
             logits = decoder.lm_head(states[kept]).float()  # (tokens that count, V)
-            total = total + nn.functional.cross_entropy(logits, wanted[kept], label_smoothing=smoothing, reduction="sum")
+            total = total + nn.functional.cross_entropy(logits, wanted[kept], label_smoothing=smoothing,
+                                                        reduction="sum")
         return total / lengths.sum()
 
     def _patches(self, model: VisionEncoderDecoderModel, given: torch.Tensor, stage: Stage) -> torch.Tensor:

@@ -1,7 +1,8 @@
 """Self-critical sequence training: sampled captions are rewarded by CIDEr-D.
 
-Rennie et al. 2017, "Self-critical sequence training for image captioning", arXiv:1612.00563, with the mean reward of a picture's
-other samples as the baseline (Luo 2020, "A better variant of self-critical sequence training", arXiv:2003.09971).
+Rennie et al. 2017, "Self-critical sequence training for image captioning", arXiv:1612.00563, with the mean reward of a
+picture's other samples as the baseline (Luo 2020, "A better variant of self-critical sequence training",
+arXiv:2003.09971).
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,8 @@ from narrator.settings import GenerationSettings
 
 
 class Reward:
-    """CIDEr-D against the training references. The end counts as a word, or captions would learn to break off after "a"."""
+    """CIDEr-D against the training references. The end counts as a word, or captions would learn to break off after
+    "a"."""
 
     def __init__(self, references: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerFast) -> None:
         self.tokenizer = tokenizer
@@ -36,7 +38,8 @@ def self_critical_loss(decoder: GPT2LMHeadModel, patches: torch.Tensor, rows: Se
                        samples: int, longest: int) -> torch.Tensor:
     """Minus the mean over sampled tokens of advantage x log-probability.
 
-    patches: (B, P, width), with gradient. rows: the B examples. Captions are sampled without dropout and scored with it off too,
+    patches: (B, P, width), with gradient. rows: the B examples. Captions are sampled without dropout and scored with
+    it off too,
     so that the gradient is that of the policy that spoke.
     """
     was_training = decoder.training

@@ -1,4 +1,5 @@
-"""The word-level tokenizer of our own captioners: the words of the training captions, as the caption metrics cut them."""
+"""The word-level tokenizer of our own captioners: the words of the training captions, as the caption metrics cut
+them."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -14,12 +15,13 @@ PAD, START, END, UNKNOWN = "<pad>", "<s>", "</s>", "<unk>"
 def make_tokenizer(captions: Iterable[str], min_count: int) -> PreTrainedTokenizerFast:
     """A tokenizer of the words that occur at least `min_count` times, the most frequent first."""
     counts = Counter(word for caption in captions for word in ptb_tokens(caption))
-    words = sorted((word for word, count in counts.items() if count >= min_count), key=lambda word: (-counts[word], word))
+    kept = (word for word, count in counts.items() if count >= min_count)
+    words = sorted(kept, key=lambda word: (-counts[word], word))
     vocabulary = {word: index for index, word in enumerate([PAD, START, END, UNKNOWN, *words])}
     plain = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
     plain.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return PreTrainedTokenizerFast(tokenizer_object=plain, pad_token=PAD, bos_token=START, eos_token=END, unk_token=UNKNOWN,
-                                   clean_up_tokenization_spaces=False)
+    return PreTrainedTokenizerFast(tokenizer_object=plain, pad_token=PAD, bos_token=START, eos_token=END,
+                                   unk_token=UNKNOWN, clean_up_tokenization_spaces=False)
 
 
 def encode(tokenizer: PreTrainedTokenizerFast, words: Sequence[str], longest: int) -> list[int]:
