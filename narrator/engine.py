@@ -209,10 +209,16 @@ def _load(variant: Variant, device: str) -> Family:
         _collect()
         if _out_of_memory(error):
             raise
-        reason = " ".join(str(error).split())
-        reason = reason if len(reason) <= 200 else reason[:199] + "…"
         raise NarratorError(f"{variant.title} cannot be loaded from {variant.source}: its files do not fit together "
-                            f"({type(error).__name__}: {reason}); restore the folder or train it again.") from error
+                            f"({_reason(error)}); restore the folder or train it again.") from error
+
+
+def _reason(error: Exception) -> str:
+    """What a library said, in a line. Of wrong shapes transformers tells only in a report on the terminal."""
+    if "ignore_mismatched_sizes" in str(error):
+        return "the weights have other shapes than config.json asks for"
+    said = " ".join(str(error).split())
+    return f"{type(error).__name__}: {said if len(said) <= 200 else said[:199] + '…'}"
 
 
 def _out_of_memory(error: BaseException) -> bool:

@@ -85,7 +85,7 @@ def workers() -> list[psutil.Process]:
 
 
 def wait_for_worker() -> psutil.Process:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         if found := workers():
             return found[0]
@@ -266,7 +266,7 @@ def test_voices_have_languages_and_are_listed_once(engine):
     voices.clear()
     start = time.perf_counter()
     assert len(engine.voices()) > 100, "a caller's list is its own"
-    assert time.perf_counter() - start < 0.01
+    assert time.perf_counter() - start < 0.05
 
 
 def test_every_twelfth_voice_speaks(engine, tmp_path):
@@ -356,10 +356,10 @@ def test_a_link_is_written_through(engine, tmp_path):
 # --- ends that nobody wants ---
 
 @pytest.fixture
-def speaking(tmp_path):
+def speaking(request, tmp_path):
     """A speech of a minute's work under way: (the thread's future, its worker, the stop event, the folder)."""
     stop = threading.Event()
-    engine = Pyttsx3Engine(patience_s=1.0)
+    engine = Pyttsx3Engine(patience_s=getattr(request, "param", 60.0))
     folder = tmp_path / "speech"
     folder.mkdir()
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
@@ -382,16 +382,17 @@ def test_a_killed_process_is_one_sentence(speaking):
     future, worker, _stop, folder = speaking
     worker.send_signal(signal.SIGKILL)
     with pytest.raises(NarratorError, match="ended unexpectedly") as error:
-        future.result(timeout=10)
+        future.result(timeout=60)
     assert_sentence(error)
     assert_ended(folder, worker)
 
 
+@pytest.mark.parametrize("speaking", [2.0], indirect=True)  # seconds of patience
 def test_a_hanging_process_is_ended(speaking):
     future, worker, _stop, folder = speaking
     worker.send_signal(signal.SIGSTOP)
-    with pytest.raises(NarratorError, match="silent for 1 seconds") as error:
-        future.result(timeout=20)
+    with pytest.raises(NarratorError, match="silent for 2 seconds") as error:
+        future.result(timeout=60)
     assert_sentence(error)
     assert_ended(folder, worker)
 
@@ -401,8 +402,8 @@ def test_stop_ends_the_speech_at_once(speaking):
     start = time.monotonic()
     stop.set()
     with pytest.raises(speech.SpeechStopped) as error:
-        future.result(timeout=10)
-    assert time.monotonic() - start < 2
+        future.result(timeout=60)
+    assert time.monotonic() - start < 10  # it would speak for a minute
     assert_sentence(error)
     assert_ended(folder, worker)
 

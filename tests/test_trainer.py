@@ -75,7 +75,7 @@ def start(root: Path, tiny: Path) -> Iterator[Start]:
 
 def finish(process: subprocess.Popen) -> tuple[int, str]:
     """Exit code and everything it said."""
-    said, _ = process.communicate(timeout=300)
+    said, _ = process.communicate(timeout=400)
     return process.returncode, said
 
 
@@ -96,7 +96,7 @@ def steps_of(run: Path) -> dict[int, float]:
 
 def wait_for_step(process: subprocess.Popen, runs: Path, step: int) -> Path:
     """The run's folder as soon as its events hold the step."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while time.monotonic() < deadline and process.poll() is None:
         for run in runs.glob("*/events.jsonl"):
             if any(event.get("step", 0) >= step for event in read_events(run)[0]):

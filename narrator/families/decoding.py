@@ -77,8 +77,8 @@ def steps(decoder: GPT2LMHeadModel, hidden: torch.Tensor, settings: GenerationSe
     for _ in range(settings.max_new_tokens):
         output = decoder(input_ids=tokens[:, -1:], past_key_values=cache, encoder_hidden_states=hidden)
         logits = output.logits[:, -1].float()  # (N, V)
-        logits[:, banned] = -torch.inf
-        chosen = draws.choose(chain(tokens, logits.clone()))  # (N,)
+        allowed = logits.index_fill(1, banned, -torch.inf)
+        chosen = draws.choose(chain(tokens, allowed))  # (N,)
         probability = logits.softmax(-1).gather(1, chosen[:, None])[:, 0]
         chosen, probability = chosen.masked_fill(done, config.pad_token_id), probability.masked_fill(done, 1.0)
         tokens = torch.cat([tokens, chosen[:, None]], dim=1)
