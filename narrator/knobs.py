@@ -41,7 +41,7 @@ def knobs(kind: type) -> dict[str, tuple[dataclasses.Field, Knob]]:
 def refuse_unknown(names: typing.Iterable[str], known: typing.Iterable[str], where: str) -> None:
     """Raise NarratorError for the first name that is not known, with the closest known one as a hint."""
     known = list(known)
-    for name in names:
+    for name in map(str, names):  # YAML has keys that are no text
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f" Did you mean '{close[0]}'?" if close else f" Known settings: {', '.join(known)}."
@@ -60,7 +60,7 @@ def convert(value: Any, field: dataclasses.Field, kind: Any, where: str) -> Any:
     target = options[0]
     try:
         result = _as_type(value, target)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         name = getattr(target, "__name__", str(target))
         raise NarratorError(f"{where}: '{field.name}' must be a {_plain(name)}, not {value!r}.") from None
     if declared is not None:

@@ -19,7 +19,7 @@ from tiny_captioner import save_tiny_captioner
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "assets" / "pictures"
-START_S = 90  # seconds for the page to be up; it takes 3 on two idle cores
+START_S = 300  # seconds for the page to be up; it takes 3 on two idle cores
 SLOW = [[f" word{number}", 0.9] for number in range(200)]
 MARKUP = [["a", 0.9], [" <img src=x onerror=alert(1)>", 0.9], [" <b>bold", 0.1], ["</b>", 0.9], [" dog", 0.2]]
 

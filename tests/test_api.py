@@ -4,6 +4,7 @@ import json
 import re
 import socket
 import urllib.error
+import urllib.parse
 import urllib.request
 import wave
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 from serving import PICTURES, served, write_variants
 
+WAIT_S = 300  # seconds; half a second on an idle machine
 CAT = PICTURES / "cat.jpg"
 
 
@@ -45,7 +47,7 @@ def post(address: str, path: str, body: Any, host: str | None = None) -> tuple[i
     headers = {"Content-Type": "application/json"} | ({"Host": host} if host else {})
     request = urllib.request.Request(address + path, json.dumps(body).encode(), headers)
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=WAIT_S) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
@@ -58,7 +60,7 @@ def call(address: str, endpoint: str, *data: Any) -> tuple[str, Any]:
     """(event, data) of a call as curl would make it: POST for an id, GET for its events."""
     status, body = post(address, f"gradio_api/call/{endpoint}", {"data": [*data, *DEFAULTS[endpoint][len(data):]]})
     assert status == 200, body
-    with urllib.request.urlopen(f"{address}gradio_api/call/{endpoint}/{json.loads(body)['event_id']}", timeout=60) as answer:
+    with urllib.request.urlopen(f"{address}gradio_api/call/{endpoint}/{json.loads(body)['event_id']}", timeout=WAIT_S) as answer:
         lines = [line for line in answer.read().decode().splitlines() if line.strip()]
     return lines[-2].removeprefix("event: "), json.loads(lines[-1].removeprefix("data: "))
 
@@ -120,13 +122,13 @@ def test_plain_http_describes_and_speaks(address: str, folder: Path) -> None:
             "Content-Type: image/jpeg\r\n\r\n").encode() + CAT.read_bytes() + f"\r\n--{boundary}--\r\n".encode()
     request = urllib.request.Request(f"{address}gradio_api/upload", body,
                                      {"Content-Type": f"multipart/form-data; boundary={boundary}"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    with urllib.request.urlopen(request, timeout=WAIT_S) as answer:
         uploaded = json.loads(answer.read())[0]
     event, data = call(address, "describe", {"path": uploaded}, "tiny-captioner", "", {"max_new_tokens": 8})
     assert event == "complete" and data[0]["variant"] == "tiny-captioner"
     event, data = call(address, "speak", "Two dogs play.")
     assert event == "complete"
-    with urllib.request.urlopen(address + data[0]["audio"]["url"].lstrip("/"), timeout=60) as answer:
+    with urllib.request.urlopen(urllib.parse.urljoin(address, data[0]["audio"]["url"]), timeout=WAIT_S) as answer:
         (folder / "got.wav").write_bytes(answer.read())
     assert loudness(folder / "got.wav")[1] > 300
 
@@ -169,7 +171,7 @@ def test_gradios_own_mark_opens_no_other_door(address: str) -> None:
 @pytest.mark.parametrize("path", ["/etc/passwd", "http://127.0.0.1:9/cat.jpg", str(CAT)])
 def test_the_pages_private_handlers_refuse_them_too(address: str, path: str, mark: dict) -> None:
     """Private events can still be called by their number; each that takes a picture is tried."""
-    with urllib.request.urlopen(f"{address}config", timeout=30) as answer:
+    with urllib.request.urlopen(f"{address}config", timeout=WAIT_S) as answer:
         config = json.loads(answer.read())
     picture = next(row["id"] for row in config["components"] if row["props"].get("elem_id") == "picture")
     defaults = {row["id"]: row["props"].get("value") for row in config["components"]}
@@ -180,7 +182,7 @@ def test_the_pages_private_handlers_refuse_them_too(address: str, path: str, mar
         body = {"data": data, "fn_index": row["id"], "session_hash": f"probe{row['id']}"}
         status, text = post(address, "gradio_api/queue/join", body)
         assert status == 200, text
-        with urllib.request.urlopen(f"{address}gradio_api/queue/data?session_hash=probe{row['id']}", timeout=60) as answer:
+        with urllib.request.urlopen(f"{address}gradio_api/queue/data?session_hash=probe{row['id']}", timeout=WAIT_S) as answer:
             events = answer.read().decode()
         last = [json.loads(line[6:]) for line in events.splitlines() if line.startswith("data: ")]
         done = next(each for each in last if each["msg"] == "process_completed")
@@ -249,7 +251,7 @@ def test_a_file_over_twenty_megabytes_is_not_taken(address: str) -> None:
     request = urllib.request.Request(f"{address}gradio_api/upload", body,
                                      {"Content-Type": f"multipart/form-data; boundary={boundary}"})
     with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(request, timeout=60)
+        urllib.request.urlopen(request, timeout=WAIT_S)
     assert caught.value.code == 413
 
 
@@ -257,7 +259,7 @@ def test_a_file_over_twenty_megabytes_is_not_taken(address: str) -> None:
                                   "gradio_api/proxy=http://127.0.0.1:9/"])
 def test_no_side_door(address: str, path: str) -> None:
     with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(address + path, timeout=30)
+        urllib.request.urlopen(address + path, timeout=WAIT_S)
     assert caught.value.code in (400, 403, 404)
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tiny_captioner import save_tiny_captioner
 
 from narrator.records import Inputs, Piece, Variant
 from narrator.settings import GenerationSettings
-from tests.tiny_captioner import save_tiny_captioner
 
 GREEDY = GenerationSettings(num_beams=1, max_new_tokens=9)
 EVERYTHING = {

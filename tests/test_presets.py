@@ -1,11 +1,13 @@
 """Presets and --set: what is refused, by name and in one sentence, before anything is made."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
+import yaml
 
 from trainer.__main__ import main
-from trainer.config import dump_config, load_config
+from trainer.config import load_config
 
 PRESET = """
 name: tiny
@@ -29,8 +31,7 @@ REFUSED = [
     (["--set", "width=1e9"], "'width' must be between 16 and 4096"),
     (["--set", "heads=5"], "'heads' (5) must divide 'width' (32)"),
     (["--set", "recipe=other"], "'recipe' must be one of"),
-    (["--set", "stages=[]"], "'stages' is empty"),
-    (["--set", "dev=5"], "'dev' must be a list"),
+    (["--set", "stages=[]"], "stages is a group of settings; name one of them"),
     (["--set", "name=../up"], "'name' must be lower-case words"),
     (["--data-root", "/nowhere"], "The data folder /nowhere (--data-root) is not there"),
 ]
@@ -53,7 +54,7 @@ def test_the_preset_of_these_tests_is_sound(tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(PRESET, encoding="utf-8")
     config = load_config(tmp_path / "tiny.yaml", ["width=64", "stages.frozen.learning_rate=3e-4"])
     assert (config.width, config.stages[1].learning_rate, config.stages[0].objective) == (64, 3e-4, "language")
-    (tmp_path / "again.yaml").write_text(dump_config(config), encoding="utf-8")
+    (tmp_path / "again.yaml").write_text(yaml.safe_dump(dataclasses.asdict(config)), encoding="utf-8")
     assert load_config(tmp_path / "again.yaml") == config
 
 
@@ -70,6 +71,8 @@ BAD_PRESETS: list[tuple[str, bytes, str]] = [
     ("unknown key", b"nam: tiny\n", "unknown setting 'nam'. Did you mean 'name'?"),
     ("stage without a name", b"name: tiny\nstages: [{epochs: 1}]\n", "an entry of 'stages' has no 'name'"),
     ("stages of text", b"name: tiny\nstages: [a, b]\n", "'stages' must be a list of settings"),
+    ("no stages", b"name: tiny\ndata: [{path: a}]\ndev: [{path: a}]\nstages: []\n", "'stages' is empty"),
+    ("dev a number", b"name: tiny\ndev: 5\n", "'dev' must be a list"),
     ("NaN", b"name: tiny\ndropout: .nan\n", "'dropout' must be between"),
     ("infinite", b"name: tiny\nwidth: .inf\n", "'width' must be"),
 ]

@@ -182,8 +182,10 @@ def test_the_manifest_is_the_last_file_of_the_variant(finished: Path) -> None:
 def test_a_second_run_replaces_nothing(start: Start, tiny: Path, finished: Path, tmp_path: Path) -> None:
     shutil.copytree(finished / "checkpoints", tmp_path / "checkpoints")
     before = (tmp_path / "checkpoints" / "tiny" / "variant.yaml").stat().st_mtime_ns
-    code, said = finish(start("run", tiny / "tiny.yaml", "--runs", tmp_path / "runs", "--checkpoints",
-                              tmp_path / "checkpoints", "--set", "stages=[{name: only, epochs: 1, evaluations: 1}]"))
+    short = {**PRESET, "stages": [{"name": "only", "epochs": 1, "evaluations": 1}]}
+    (tmp_path / "short.yaml").write_text(yaml.safe_dump(short), encoding="utf-8")
+    code, said = finish(start("run", tmp_path / "short.yaml", "--runs", tmp_path / "runs", "--checkpoints",
+                              tmp_path / "checkpoints"))
     assert code == 0, said
     assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"tiny", "tiny-2"}
     assert (tmp_path / "checkpoints" / "tiny" / "variant.yaml").stat().st_mtime_ns == before

@@ -1,6 +1,7 @@
 """The command line of the trainer: run a preset, resume a run, list runs."""
 
 import argparse
+import dataclasses
 import json
 import os
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 from narrator.records import NarratorError
 from trainer import jobs
 from trainer.card import PLACES
-from trainer.config import TrainingConfig, dump_config, load_config
+from trainer.config import TrainingConfig, load_config
 from trainer.data import resolve_data_root
 
 RUNS, CHECKPOINTS = Path("runs"), Path("checkpoints")
@@ -31,11 +32,11 @@ def run(options: argparse.Namespace) -> int:
     """A preset becomes a run folder, which is then trained to its end."""
     config = load_config(options.preset, options.set)
     root = resolve_data_root(options.data_root)
-    folder = jobs.create_job(config.name, {}, options.runs)
-    jobs.write_whole(folder / jobs.CONFIG, dump_config(config))
     out = options.out or _free(options.checkpoints / config.name)
-    jobs.write_whole(folder / PLACES, json.dumps({"data_root": str(root.resolve()), "out": str(out.resolve()),
-                                                  "command": _command(options), "strict": options.strict}) + "\n")
+    places = {"data_root": str(root.resolve()), "out": str(out.resolve()), "command": _command(options),
+              "strict": options.strict}
+    folder = jobs.create_job(config.name, dataclasses.asdict(config), options.runs)
+    jobs.write_whole(folder / PLACES, json.dumps(places) + "\n")
     return _train(folder, config)
 
 
@@ -63,6 +64,8 @@ def list_runs(options: argparse.Namespace) -> int:
 def _train(folder: Path, config: TrainingConfig) -> int:
     from trainer.loop import Stopped, run_job  # torch and transformers: seconds that `list` need not spend
 
+    if not (folder / PLACES).is_file():
+        raise NarratorError(f"{folder} was cut off before it began. Remove it, and run the preset again.")
     places = json.loads((folder / PLACES).read_text(encoding="utf-8"))
     print(f"Run {folder}", file=sys.stderr, flush=True)
     try:

@@ -88,7 +88,7 @@ def load_config(path: Path, changes: Sequence[str] = ()) -> TrainingConfig:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise NarratorError(f"There is no preset {path}. The shipped ones are in trainer/presets/.") from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise NarratorError(f"{path} cannot be read as YAML: {reason}. Mend it and try again.") from None
     if not isinstance(values, dict):
@@ -114,11 +114,6 @@ def parse_config(values: Mapping[str, Any], where: str) -> TrainingConfig:
     config: TrainingConfig = build(TrainingConfig, parts, where)
     _check(config, where)
     return config
-
-
-def dump_config(config: TrainingConfig) -> str:
-    """The configuration as YAML that `load_config` reads."""
-    return yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True)
 
 
 def _check(config: TrainingConfig, where: str) -> None:

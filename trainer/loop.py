@@ -3,15 +3,18 @@
 import dataclasses
 import json
 import math
+import shutil
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
 import yaml
+from safetensors import SafetensorError
 from transformers import (
     EarlyStoppingCallback,
     PrinterCallback,
@@ -75,9 +78,15 @@ def run_job(folder: Path, config: TrainingConfig, root: Path, out: Path, *, stri
         except Stopped:
             events.append("stopped", checkpoint=True)
             raise
-        except (NarratorError, RuntimeError, OSError, ValueError) as error:
-            events.append("failed", message=str(error)[:1000])
+        except NarratorError as error:
+            events.append("failed", message=str(error))
             raise
+        except (RuntimeError, MemoryError, OSError, ValueError, SafetensorError) as error:
+            (folder / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            events.append("failed", message=reason)
+            raise NarratorError(f"The run broke off ({reason}). {folder / 'error.txt'} tells more; once mended, "
+                                f"`python -m trainer resume {folder}` goes on from the last checkpoint.") from error
 
 
 def stage_steps(stage: Stage, recipe: Any) -> int:
@@ -88,6 +97,7 @@ def stage_steps(stage: Stage, recipe: Any) -> int:
 
 
 def _train(run: Run, device: torch.device, out: Path) -> Path:
+    set_seed(run.config.seed)
     model = run.recipe.prepare()[0]
     for index, stage in enumerate(run.config.stages):
         if not (run.home(stage) / "stage.json").exists():
@@ -100,8 +110,9 @@ def _train(run: Run, device: torch.device, out: Path) -> Path:
     scores = evaluate(run.recipe.saved(out, variant, device), run.dev, beams=run.config.eval_beams, intervals=True,
                       tell=lambda done, total: _progress("final: dev", done, total))
     write_card(run.folder, out, run.config, plain(scores))
-    manifest = dataclasses.asdict(dataclasses.replace(variant, source=str(out.resolve())))
-    jobs.write_whole(run.folder / jobs.MANIFEST, yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True))
+    for folder, source in ((out, "."), (run.folder, str(out.resolve()))):  # the run's own says that it is done
+        manifest = dataclasses.asdict(dataclasses.replace(variant, source=source))
+        jobs.write_whole(folder / jobs.MANIFEST, yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True))
     run.events.append("done", checkpoint=True, variant=variant.id, folder=str(out))
     return out
 
@@ -115,7 +126,7 @@ def _stage(run: Run, stage: Stage, model: Any) -> Any:
         dataset = run.recipe.dataset(stage, model,
                                      lambda done, total: _progress(f"{stage.name}: features", done, total))
         trainer = StageTrainer(run, stage, model, dataset)
-        trainer.train(resume_from_checkpoint=get_last_checkpoint(str(home)) if home.is_dir() else None)
+        trainer.train(resume_from_checkpoint=_last_whole_checkpoint(home))
         if run.stop:
             raise Stopped
         run.recipe.forget()
@@ -130,6 +141,16 @@ def _stage(run: Run, stage: Stage, model: Any) -> Any:
     run.events.append("stage_done", checkpoint=True, **report)
     jobs.write_whole(home / "stage.json", json.dumps(report, indent=2) + "\n")
     return model
+
+
+def _last_whole_checkpoint(home: Path) -> str | None:
+    """The newest checkpoint that was saved to its end; what a kill in the middle of a save left is removed."""
+    for checkpoint in home.glob("checkpoint-*"):
+        try:
+            json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))  # transformers writes it last
+        except (OSError, ValueError):
+            shutil.rmtree(checkpoint)
+    return get_last_checkpoint(str(home)) if home.is_dir() else None
 
 
 class StageTrainer(Trainer):

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from transformers import AutoTokenizer, VisionEncoderDecoderModel
+from transformers import AutoTokenizer, VisionEncoderDecoderConfig, VisionEncoderDecoderModel
 from transformers.generation import StoppingCriteria, StoppingCriteriaList
 from transformers.modeling_outputs import BaseModelOutput
+from transformers.utils import logging
 
 import narrator.families.mobilenet_patches  # noqa: F401  (registers the architecture of our own checkpoints)
 from narrator.families.decoding import steps, token_probabilities
@@ -27,8 +28,7 @@ class EncoderDecoder:
         """Load the weights from the variant's folder. Raises OSError, ValueError or RuntimeError when they are
         damaged."""
         folder = Path(variant.source)
-        model = VisionEncoderDecoderModel.from_pretrained(folder, local_files_only=True, use_safetensors=True,
-                                                          dtype=torch.float32, attn_implementation="eager")
+        model = _load(folder)
         self._hold(model.to(device).eval(), AutoTokenizer.from_pretrained(folder, local_files_only=True),
                    PictureInput.load(folder))
 
@@ -176,6 +176,28 @@ class PictureInput:
         small = picture.resize((self.size, self.size), Image.Resampling.BILINEAR)
         pixels = torch.from_numpy(np.asarray(small, dtype=np.float32)).permute(2, 0, 1) / 255
         return (pixels - self.mean) / self.std
+
+
+def _load(folder: Path) -> VisionEncoderDecoderModel:
+    """The model in float32. transformers builds what is missing from random weights and only reports it: refused here."""
+    kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    if kind != VisionEncoderDecoderConfig.model_type:
+        raise ValueError(f"config.json describes a {kind}, not a {VisionEncoderDecoderConfig.model_type}")
+    shown, told = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        model, report = VisionEncoderDecoderModel.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, attn_implementation="eager",
+            output_loading_info=True)
+    finally:
+        logging.set_verbosity(told)
+        if shown:
+            logging.enable_progress_bar()
+    missing = sorted(name for name in report["missing_keys"] if not name.startswith("encoder.pooler."))
+    if missing:
+        raise ValueError(f"it lacks {len(missing)} tensors, such as {missing[0]}")
+    return model
 
 
 class _Heartbeat(StoppingCriteria):

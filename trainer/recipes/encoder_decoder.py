@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import nn
 from torch.utils.data import Dataset
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast, VisionEncoderDecoderModel
@@ -22,7 +21,6 @@ from narrator.metrics.tokenize import ptb_tokens
 from narrator.records import Example, Inputs, Variant
 from trainer.config import Data, Stage, TrainingConfig
 from trainer.data import read_examples
-from trainer.jobs import MANIFEST, write_whole
 from trainer.recipes.captions import IGNORED, Features, Pictures, Words, cache_features, collate
 from trainer.recipes.self_critical import Reward, self_critical_loss
 from trainer.recipes.words import encode, make_tokenizer
@@ -126,7 +124,7 @@ class EncoderDecoderRecipe:
             return self._cross_entropy(model.decoder, patches, batch, stage.label_smoothing)
 
     def save(self, model: VisionEncoderDecoderModel, folder: Path) -> Variant:
-        """Write weights in bf16, tokenizer and preprocessing to `folder`; the manifest `variant.yaml` comes last."""
+        """Write weights in bf16, tokenizer and preprocessing to `folder`; whoever calls writes the manifest, last."""
         folder.mkdir(parents=True, exist_ok=True)
         small = copy.deepcopy(model).to(torch.bfloat16)
         small.save_pretrained(folder, max_shard_size=SHARD_SIZE)
@@ -134,12 +132,10 @@ class EncoderDecoderRecipe:
         preprocessing = json.dumps(self.to_pixels.to_dict(), indent=2) + "\n"
         (folder / "preprocessor_config.json").write_text(preprocessing, encoding="utf-8")
         config = self.config
-        variant = Variant(id=config.name, title=config.title or config.name, family="encoder_decoder", source=".",
-                          inputs=Inputs(image=True, text=False), dtype="bfloat16", license=config.license,
-                          parameters=sum(parameter.numel() for parameter in model.parameters()),
-                          provenance=config.provenance)
-        write_whole(folder / MANIFEST, yaml.safe_dump(dataclasses.asdict(variant), sort_keys=False, allow_unicode=True))
-        return variant
+        return Variant(id=config.name, title=config.title or config.name, family="encoder_decoder", source=".",
+                       inputs=Inputs(image=True, text=False), dtype="bfloat16", license=config.license,
+                       parameters=sum(parameter.numel() for parameter in model.parameters()),
+                       provenance=config.provenance)
 
     def autocast(self) -> AbstractContextManager:
         """bf16 where it is asked for, or where it is quick."""

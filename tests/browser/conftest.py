@@ -1,0 +1,101 @@
+"""A page in Chromium that may reach nothing but this machine; whatever it tries, and every console error, is kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+from serving import served, write_variants
+
+WIDE, PHONE = (1280, 800), (390, 844)
+WAIT_MS = 120_000  # a second on an idle machine
+
+
+@dataclasses.dataclass
+class Visit:
+    """A page and what happened on it."""
+
+    page: Page
+    off_machine: list[str]
+    errors: list[str]
+
+    def status(self, kind: str) -> str:
+        """The status line's words once it is of that kind (busy, done, stopped, error)."""
+        line = self.page.locator(f"#status .line.{kind}")
+        line.wait_for(timeout=WAIT_MS)
+        return line.inner_text()
+
+    def give(self, path: Path) -> None:
+        """Choose a file as a person does; the page has looked at it when this returns."""
+        if self.page.locator('#picture button[aria-label="Remove Image"]').count():
+            self.page.click('#picture button[aria-label="Remove Image"]')
+        self.page.set_input_files("#picture input[type=file]", path)
+        self.page.wait_for_function("/is ready|Problem/.test(document.querySelector('#status').innerText)", timeout=WAIT_MS)
+
+    def choose(self, variant: str) -> None:
+        self.page.click("#variant input")
+        self.page.get_by_role("option", name=variant, exact=True).click()
+
+    def text(self) -> str:
+        return self.page.input_value("#description textarea")
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("page")
+
+
+@pytest.fixture(scope="session")
+def address(folder: Path) -> Iterator[str]:
+    write_variants(folder / "checkpoints")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with served(folder, port, NARRATOR_CHECKPOINTS=str(folder / "checkpoints")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def chromium(browser_path: str | None) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        flags = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
+        browser = playwright.chromium.launch(executable_path=browser_path, args=flags)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium: Browser, address: str) -> Iterator[Callable[..., Visit]]:
+    """`visit(size=, scheme=)` opens the page; at the end of the test it must have stayed on this machine, without errors."""
+    opened: list[tuple[Any, Visit]] = []
+
+    def open_page(size: tuple[int, int] = WIDE, scheme: str = "light", at: str | None = None) -> Visit:
+        context = chromium.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme,
+                                       permissions=["clipboard-read", "clipboard-write"])
+        context.set_default_timeout(WAIT_MS)
+        found = Visit(context.new_page(), [], [])
+
+        def guard(route: Any) -> None:
+            if route.request.url.startswith(("http://127.0.0.1:", "data:", "blob:")):
+                route.continue_()
+            else:
+                found.off_machine.append(route.request.url)
+                route.abort()
+        context.route("**/*", guard)
+        found.page.on("console", lambda message: found.errors.append(message.text) if message.type == "error" else None)
+        found.page.on("pageerror", lambda error: found.errors.append(str(error)))
+        found.page.on("dialog", lambda dialog: (found.errors.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        found.page.goto(at or address)
+        found.page.wait_for_selector("#describe")
+        found.page.wait_for_selector("#status[role=status]")
+        opened.append((context, found))
+        return found
+    yield open_page
+    for context, found in opened:
+        context.close()
+        assert found.off_machine == [] and found.errors == []
