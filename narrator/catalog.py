@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from narrator.families import FAMILIES
+from narrator.families import check_family
 from narrator.knobs import build, refuse_unknown
 from narrator.records import Inputs, NarratorError, Variant
 
@@ -179,10 +179,7 @@ def _variant(values: Any, where: Path, folder: Path) -> Variant:
 def _check(variant: Variant, where: Path) -> None:
     if not _KEBAB.fullmatch(variant.id):
         raise NarratorError(f"{where}: id '{variant.id}' must be small letters, digits and hyphens.")
-    if variant.family not in FAMILIES:
-        close = difflib.get_close_matches(variant.family, FAMILIES, n=1)
-        hint = f"Did you mean '{close[0]}'?" if close else f"Known families: {', '.join(FAMILIES)}."
-        raise NarratorError(f"{where}: unknown family '{variant.family}'. {hint}")
+    check_family(variant.family, str(where))
     if not (variant.inputs.image or variant.inputs.text):
         raise NarratorError(f"{where}: 'inputs' must have image or text true, or both.")
 

@@ -146,7 +146,9 @@ class Engine:
             self._drop(variant.id)
         if announce:
             announce(_loading(variant))
+        _check_here(variant)
         check_checkpoint(variant)
+        _check_adapter(variant)
         self._make_room(variant, device)
         family = _load(variant, device)
         with self._guard:
@@ -194,6 +196,21 @@ def _stamp(variant: Variant) -> int:
         return (Path(variant.source) / MANIFEST).stat().st_mtime_ns
     except OSError:  # a Hub id, or a source without a manifest of its own
         return 0
+
+
+def _check_here(variant: Variant) -> None:
+    """Raise NarratorError for a Hub id: a library would look for a folder of that name below the current one."""
+    if not Path(variant.source).is_absolute():  # narrator.catalog makes folders absolute
+        raise NarratorError(f"{variant.title} is not on this machine: download {variant.source} into a folder and give "
+                            "that folder as its 'source'.")
+
+
+def _check_adapter(variant: Variant) -> None:
+    """Raise NarratorError where an adapter would be left out in silence: a family says `takes_adapter = True`."""
+    if variant.adapter is not None and not getattr(family_class(variant.family), "takes_adapter", False):
+        raise NarratorError(f"{variant.title} asks for the adapter {variant.adapter}, and this family cannot put an "
+                            f"adapter on ({variant.family}): merge it into the weights, then take 'adapter' out of "
+                            f"{MANIFEST}.")
 
 
 def _load(variant: Variant, device: str) -> Family:

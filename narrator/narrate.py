@@ -48,6 +48,10 @@ class _Request:
     settings: GenerationSettings
     started: float
 
+    def elapsed(self) -> float:
+        """Seconds since the request."""
+        return time.perf_counter() - self.started
+
 
 def narrate(variant_id: str, image: Source | None, prompt: str = "", settings: GenerationSettings | None = None,
             engine: Engine | None = None, stop: threading.Event | None = None) -> Generator[Update, None, None]:
@@ -61,7 +65,7 @@ def narrate(variant_id: str, image: Source | None, prompt: str = "", settings: G
     variant = find_variant(variant_id, engine.checkpoints)
     request = _check(variant, image, prompt, settings or GenerationSettings())
     if request.picture is not None and almost_empty(request.picture):
-        yield _finished(_narration(request, [], ALMOST_EMPTY, 0.0))
+        yield _finished(_narration(request, [], ALMOST_EMPTY, (0.0, request.elapsed())))
         return
     yield Update(text="", status=engine.outlook(variant))
     pieces: list[Piece] = []
@@ -113,20 +117,32 @@ def tidy(text: str) -> str:
     return text
 
 
+def word_spans(text: str) -> list[tuple[int, int]]:
+    """(start, end) of each word of a text in characters: word n of `uncertain_at` is text[start:end] of the nth.
+
+    >>> word_spans("A man's hat.")
+    [(0, 1), (2, 7), (8, 11)]
+    """
+    return [match.span() for match in _WORD.finditer(text)]
+
+
 def uncertain_words(pieces: Sequence[Piece], below: float = UNCERTAIN_BELOW) -> tuple[str, ...]:
     """The words of the tidied text that have a piece with a probability under `below`: in order, each occurrence."""
+    words = _WORD.findall(tidy(_joined(pieces)))
+    return tuple(words[index] for index in uncertain_indices(pieces, below))
+
+
+def uncertain_indices(pieces: Sequence[Piece], below: float = UNCERTAIN_BELOW) -> tuple[int, ...]:
+    """Which words of the tidied text `uncertain_words` are: the first word is 0."""
     spans: list[tuple[int, int, float]] = []  # (start, end, probability) of each piece in the raw text
     at = 0
     for piece in pieces:
         if piece.probability is not None and piece.text:
             spans.append((at, at + len(piece.text), piece.probability))
         at += len(piece.text)
-    raw = _joined(pieces)
-    # Tidying adds and takes no word, so the words of both texts pair up.
-    pairs = zip(_WORD.finditer(raw), _WORD.findall(tidy(raw)), strict=False)
-    return tuple(word for match, word in pairs
-                 if any(start < match.end() and match.start() < end and probability < below
-                        for start, end, probability in spans))
+    # Tidying adds and takes no word: the nth of the raw text is the nth of the tidied one.
+    return tuple(index for index, (first, last) in enumerate(word_spans(_joined(pieces)))
+                 if any(start < last and first < end and probability < below for start, end, probability in spans))
 
 
 def confidence(pieces: Sequence[Piece]) -> float | None:
@@ -161,7 +177,7 @@ def _check_or_error(variant: Variant, image: Source | None, prompt: str,
 
 def _stream(request: _Request, engine: Engine, stop: threading.Event | None, pieces: list[Piece]) -> Iterator[Update]:
     """Generate under the device lock, collecting `pieces`. Raises Stopped within a step of `stop`."""
-    first = 0.0
+    first = last = 0.0
     with engine.use(request.variant.id, stop=stop) as family:
         yield Update(text="", status="Describing …")
         with contextlib.closing(family.stream(request.picture, request.prompt, request.settings)) as stream:  # type: ignore[type-var]
@@ -169,12 +185,13 @@ def _stream(request: _Request, engine: Engine, stop: threading.Event | None, pie
                 if stop is not None and stop.is_set():
                     raise Stopped
                 pieces.append(piece)
-                if piece.tokens and not first:
-                    first = time.perf_counter() - request.started
+                if piece.tokens:
+                    last = request.elapsed()
+                    first = first or last
                 if piece.text:
                     yield Update(text=_joined(pieces).lstrip(), status="Describing …")
     # The lock is free again before the last Update is out.
-    yield _finished(_narration(request, pieces, tidy(_joined(pieces)), first))
+    yield _finished(_narration(request, pieces, tidy(_joined(pieces)), (first, last or request.elapsed())))
 
 
 def _describe_batch(requests: list[_Request | NarratorError], engine: Engine) -> Iterator[Narration | NarratorError]:
@@ -182,23 +199,26 @@ def _describe_batch(requests: list[_Request | NarratorError], engine: Engine) ->
     wanted = [request for request in requests if isinstance(request, _Request)
               and not (request.picture is not None and almost_empty(request.picture))]
     made: dict[int, list[Piece]] = {}
+    times: dict[int, float] = {}
     if wanted:
         with engine.use(wanted[0].variant.id) as family:
             results = family.batch([request.picture for request in wanted], [request.prompt for request in wanted],
                                    wanted[0].settings)
+        times = {id(request): request.elapsed() for request in wanted}
         made = {id(request): pieces for request, pieces in zip(wanted, results, strict=True)}
     for request in requests:
         if isinstance(request, NarratorError):
             yield request
         elif id(request) in made:
-            pieces = made[id(request)]
-            yield _narration(request, pieces, tidy(_joined(pieces)), time.perf_counter() - request.started)
+            pieces, took = made[id(request)], times[id(request)]
+            yield _narration(request, pieces, tidy(_joined(pieces)), (took, took))
         else:
-            yield _narration(request, [], ALMOST_EMPTY, 0.0)
+            yield _narration(request, [], ALMOST_EMPTY, (0.0, request.elapsed()))
 
 
-def _narration(request: _Request, pieces: Sequence[Piece], text: str, first_token_s: float) -> Narration:
-    """The finished record of a request."""
+def _narration(request: _Request, pieces: Sequence[Piece], text: str, times: tuple[float, float]) -> Narration:
+    """The finished record of a request. times: seconds to its first and to its last token, taken when it came: what is
+    computed here, such as the hash of a large picture, is none of the model's time."""
     return Narration(
         id=uuid.uuid4().hex,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
@@ -208,10 +228,11 @@ def _narration(request: _Request, pieces: Sequence[Piece], text: str, first_toke
         settings=dataclasses.asdict(request.settings),
         text=text,
         tokens=sum(piece.tokens for piece in pieces),
-        first_token_s=first_token_s,
-        total_s=time.perf_counter() - request.started,
+        first_token_s=times[0],
+        total_s=times[1],
         confidence=confidence(pieces),
         uncertain=uncertain_words(pieces),
+        uncertain_at=uncertain_indices(pieces),
     )
 
 

@@ -71,6 +71,7 @@ class Narration:
     total_s: float  # seconds from the request to the last token
     confidence: float | None  # mean token probability, 0..1
     uncertain: tuple[str, ...] = ()  # words whose probability is under the threshold, in order of the text
+    uncertain_at: tuple[int, ...] = ()  # which words of the text these are, from 0 (narrator.narrate: word_spans)
     label: str | None = None
     probability: float | None = None  # of the label
     audio: str | None = None

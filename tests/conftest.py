@@ -1,11 +1,17 @@
-"""What several tests share: where the project stands, where the photographs are, a port, a browser."""
+"""What several tests share: where the project stands, where the photographs are, tiny models, a port, a browser."""
 
 import os
 import shutil
 import socket
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from narrator.engine import Engine
+    from narrator.speech.pyttsx3_engine import Pyttsx3Engine
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -44,3 +50,45 @@ def free_port() -> int:
 def browser_path() -> str | None:
     """`executable_path` for playwright: the system's Chromium, or None for the one that playwright installed."""
     return shutil.which("chromium")
+
+
+@pytest.fixture
+def sayer(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The family of plumbing.py, in the table as "sayer"; at the end nothing of it may still run."""
+    from plumbing import Sayer
+
+    from narrator.families import FAMILIES
+
+    monkeypatch.setitem(FAMILIES, "sayer", "plumbing:Sayer")
+    Sayer.reset()
+    yield
+    assert Sayer.inside == 0
+
+
+@pytest.fixture
+def engine(sayer: None, tmp_path: Path) -> "Engine":
+    """A loader over `tmp_path`, which holds one variant: "sayer"."""
+    from plumbing import write_checkpoint
+
+    from narrator.engine import Engine
+
+    write_checkpoint(tmp_path)
+    return Engine(tmp_path, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one checkpoint, "tiny-captioner": real code on random weights. Read it, change only a copy."""
+    from tiny_captioner import save_tiny_captioner
+
+    folder = tmp_path_factory.mktemp("checkpoints")
+    save_tiny_captioner(folder / "tiny-captioner")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def speaker() -> "Pyttsx3Engine":
+    """The voice of this process."""
+    from narrator import speech
+
+    return speech.engine()

@@ -1,4 +1,4 @@
-"""A running page for tests: the real app.py in a process of its own, with variants that answer in a known way beside it."""
+"""A running page for tests: the real app.py in a process of its own, and variants that answer in a known way."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ MARKUP = [["a", 0.9], [" <img src=x onerror=alert(1)>", 0.9], [" <b>bold", 0.1],
 
 
 def write_variants(folder: Path) -> None:
-    """tiny-captioner (real code, random weights), slow (20 s), markup (HTML in its words), asks (takes a prompt), and a
-    checkpoint whose manifest is damaged."""
+    """tiny-captioner (real code, random weights) first, very-slow (20 s), with-markup (HTML in its words),
+    with-prompt (takes one), and a checkpoint whose manifest is damaged."""
     save_tiny_captioner(folder / "tiny-captioner")
-    write_checkpoint(folder, "slow", words=SLOW, step_s=0.1)
-    write_checkpoint(folder, "markup", words=MARKUP)
-    write_checkpoint(folder, "asks", inputs={"image": True, "text": True}, default_prompt="What is in the picture?")
+    write_checkpoint(folder, "very-slow", words=SLOW, step_s=0.1)
+    write_checkpoint(folder, "with-markup", words=MARKUP)
+    takes = {"image": True, "text": True}
+    write_checkpoint(folder, "with-prompt", inputs=takes, default_prompt="What is in the picture?")
     (folder / "damaged").mkdir()
     (folder / "damaged" / "variant.yaml").write_text("id: [unclosed")
 
@@ -38,12 +39,14 @@ def write_variants(folder: Path) -> None:
 @contextlib.contextmanager
 def served(folder: Path, port: int, **environment: str) -> Iterator[str]:
     """The address of a page that runs until the block ends; the log is `folder`/log.txt."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("GRADIO_", "SPACE_", "NARRATOR_"))}
+    foreign = ("GRADIO_", "SPACE_", "NARRATOR_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     kept |= {"GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": str(folder / "uploads"), **environment}
     log = folder / "log.txt"
     with log.open("w") as out:
-        process = subprocess.Popen([sys.executable, str(ROOT / "tests" / "browser" / "serve.py")], cwd=folder, env=kept,
-                                   stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+        command = [sys.executable, str(ROOT / "tests" / "browser" / "serve.py")]
+        process = subprocess.Popen(command, cwd=folder, env=kept, stdin=subprocess.DEVNULL, stdout=out,
+                                   stderr=subprocess.STDOUT, start_new_session=True)
     try:
         address = f"http://127.0.0.1:{port}/"
         _await(address, process, log)

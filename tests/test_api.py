@@ -53,14 +53,16 @@ def post(address: str, path: str, body: Any, host: str | None = None) -> tuple[i
         return error.code, error.read().decode()
 
 
-DEFAULTS = {"describe": [None, "", "", None], "speak": ["", None, 1.0, 50]}  # over HTTP every parameter is sent
+# Over HTTP every parameter is sent.
+DEFAULTS: dict[str, list] = {"describe": [None, "", "", None], "speak": ["", None, 1.0, 50]}
 
 
 def call(address: str, endpoint: str, *data: Any) -> tuple[str, Any]:
     """(event, data) of a call as curl would make it: POST for an id, GET for its events."""
     status, body = post(address, f"gradio_api/call/{endpoint}", {"data": [*data, *DEFAULTS[endpoint][len(data):]]})
     assert status == 200, body
-    with urllib.request.urlopen(f"{address}gradio_api/call/{endpoint}/{json.loads(body)['event_id']}", timeout=WAIT_S) as answer:
+    events = f"{address}gradio_api/call/{endpoint}/{json.loads(body)['event_id']}"
+    with urllib.request.urlopen(events, timeout=WAIT_S) as answer:
         lines = [line for line in answer.read().decode().splitlines() if line.strip()]
     return lines[-2].removeprefix("event: "), json.loads(lines[-1].removeprefix("data: "))
 
@@ -76,8 +78,9 @@ def loudness(path: Path) -> tuple[float, float, int]:
 def test_only_the_two_endpoints_are_named_and_they_say_what_they_take(client: Client) -> None:
     named = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     assert set(named) == {"/describe", "/speak"}
-    assert [row["parameter_name"] for row in named["/describe"]["parameters"]] == ["picture", "variant", "prompt", "settings"]
-    assert [row["parameter_name"] for row in named["/speak"]["parameters"]] == ["text", "voice", "speed", "pitch"]
+    taken = {name: [row["parameter_name"] for row in named[name]["parameters"]] for name in named}
+    assert taken == {"/describe": ["picture", "variant", "prompt", "settings"],
+                     "/speak": ["text", "voice", "speed", "pitch"]}
     assert "Describe a picture" in named["/describe"]["description"]
 
 
@@ -91,8 +94,8 @@ def test_a_photograph_is_described_with_the_figures(client: Client) -> None:
 
 def test_the_same_settings_give_the_same_text_and_others_another(client: Client) -> None:
     def say(seed: int) -> str:
-        return client.predict(handle_file(str(CAT)), "tiny-captioner", "",
-                              {"temperature": 1.5, "num_beams": 1, "seed": seed, "max_new_tokens": 30}, api_name="/describe")["text"]
+        settings = {"temperature": 1.5, "num_beams": 1, "seed": seed, "max_new_tokens": 30}
+        return client.predict(handle_file(str(CAT)), "tiny-captioner", "", settings, api_name="/describe")["text"]
     assert say(1) == say(1)
     assert len({say(seed) for seed in range(4)}) > 1
 
@@ -162,7 +165,7 @@ def test_a_picture_that_was_not_uploaded_is_refused(address: str, folder: Path, 
 
 
 def test_gradios_own_mark_opens_no_other_door(address: str) -> None:
-    """With the mark, Gradio resolves the file itself before our guard sees it: still nothing of the server comes out."""
+    """With the mark, Gradio resolves the file itself before our guard sees it: still nothing comes out."""
     event, data = call(address, "describe", {"path": "/etc/passwd", "meta": MARK}, "tiny-captioner")
     assert event == "error" and "root:" not in json.dumps(data)
 
@@ -182,7 +185,8 @@ def test_the_pages_private_handlers_refuse_them_too(address: str, path: str, mar
         body = {"data": data, "fn_index": row["id"], "session_hash": f"probe{row['id']}"}
         status, text = post(address, "gradio_api/queue/join", body)
         assert status == 200, text
-        with urllib.request.urlopen(f"{address}gradio_api/queue/data?session_hash=probe{row['id']}", timeout=WAIT_S) as answer:
+        stream = f"{address}gradio_api/queue/data?session_hash=probe{row['id']}"
+        with urllib.request.urlopen(stream, timeout=WAIT_S) as answer:
             events = answer.read().decode()
         last = [json.loads(line[6:]) for line in events.splitlines() if line.startswith("data: ")]
         done = next(each for each in last if each["msg"] == "process_completed")
@@ -197,7 +201,7 @@ BAD_CALLS: list[Any] = [
     pytest.param("describe", (None, "tiny-captioner", "", {"num_beams": 99}), "between 1 and 10", id="out of range"),
     pytest.param("describe", (None, "tiny-captioner", "", {"num_beams": "many"}), "whole number", id="not a number"),
     pytest.param("describe", (None, "tiny-captioner", "", [1]), "must be an object", id="settings that are a list"),
-    pytest.param("describe", (None, "asks", "x" * 5000), "give it one first", id="no picture for a question"),
+    pytest.param("describe", (None, "with-prompt", "x" * 5000), "give it one first", id="no picture for a question"),
     pytest.param("speak", ("",), "no text", id="empty text"),
     pytest.param("speak", (None,), "no text", id="no text"),
     pytest.param("speak", ({"a": 1},), "text must be text", id="text that is an object"),

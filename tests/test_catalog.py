@@ -134,7 +134,7 @@ def test_every_family_in_the_table_can_be_imported(root: Path) -> None:
     assert FAMILIES
     for name in FAMILIES:
         assert all(callable(getattr(family_class(name), method)) for method in ("stream", "batch", "close"))
-    with pytest.raises(NarratorError, match=r"Did you mean 'encoder_decoder'\?"):
+    with pytest.raises(NarratorError, match=r"unknown family 'encoder-decoder'\. Did you mean 'encoder_decoder'\?"):
         family_class("encoder-decoder")
 
 

@@ -2,31 +2,18 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from plumbing import Sayer, write_checkpoint
-from tiny_captioner import save_tiny_captioner
 
 from narrator.engine import Engine
-from narrator.families import FAMILIES
 from narrator.records import NarratorError
 
-
-@pytest.fixture(autouse=True)
-def sayer(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setitem(FAMILIES, "sayer", "plumbing:Sayer")
-    Sayer.reset()
-    yield
-    assert Sayer.inside == 0
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Engine:
-    write_checkpoint(tmp_path)
-    return Engine(tmp_path, device="cpu")
+pytestmark = pytest.mark.usefixtures("sayer")
 
 
 def cut(name: str, keep: int) -> Callable[[Path], None]:
@@ -97,6 +84,20 @@ def test_damaged_adapter(engine: Engine, tmp_path: Path) -> None:
         pass
 
 
+def test_an_adapter_is_not_left_out_in_silence(engine: Engine, tmp_path: Path) -> None:
+    """The adapter is whole, and the family would describe without it."""
+    from safetensors.numpy import save_file
+
+    folder = write_checkpoint(tmp_path, "adapted", adapter="lora")
+    (folder / "lora").mkdir()
+    (folder / "lora" / "adapter_config.json").write_text("{}")
+    save_file({"a": np.zeros(4, dtype=np.float16)}, folder / "lora" / "adapter_model.safetensors")
+    with pytest.raises(NarratorError, match="this family cannot put an adapter on") as caught, engine.use("adapted"):
+        pass
+    assert str(folder / "lora") in str(caught.value) and "\n" not in str(caught.value)
+    assert engine.loaded() == [] == Sayer.alive
+
+
 def test_a_broken_variant_takes_nobody_else_out_of_memory(engine: Engine, tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path, "broken")
     with engine.use("sayer"):
@@ -107,14 +108,6 @@ def test_a_broken_variant_takes_nobody_else_out_of_memory(engine: Engine, tmp_pa
     assert engine.loaded() == ["sayer"]
     engine.close()
     assert engine.loaded() == []
-
-
-@pytest.fixture(scope="module")
-def captioner(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A whole checkpoint of the real captioner family, with random weights."""
-    folder = tmp_path_factory.mktemp("whole") / "captioner"
-    save_tiny_captioner(folder, "captioner")
-    return folder
 
 
 def change_weights(change: Callable[[dict[str, Any]], None]) -> Callable[[Path], None]:
@@ -149,13 +142,14 @@ REAL_DAMAGE: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.mark.parametrize("name", REAL_DAMAGE)
-def test_a_damaged_captioner_is_told_in_a_sentence(name: str, captioner: Path, tmp_path: Path) -> None:
-    shutil.copytree(captioner, tmp_path / "captioner")
-    REAL_DAMAGE[name](tmp_path / "captioner")
+def test_a_damaged_captioner_is_told_in_a_sentence(name: str, tiny_checkpoints: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "tiny-captioner"
+    shutil.copytree(tiny_checkpoints / "tiny-captioner", folder)
+    REAL_DAMAGE[name](folder)
     engine = Engine(tmp_path, device="cpu")
-    with pytest.raises(NarratorError) as caught, engine.use("captioner"):
+    with pytest.raises(NarratorError) as caught, engine.use("tiny-captioner"):
         pass
     message = str(caught.value)
-    assert str(tmp_path / "captioner") in message and "\n" not in message
+    assert str(folder) in message and "\n" not in message
     assert "restore the folder" in message and len(message) < 600, message
     assert engine.loaded() == []

@@ -6,16 +6,10 @@ import time
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from captioned import picture_set, silent
 
 from narrator.records import Example, NarratorError
 from trainer.data import NAMED_BAD_ROWS, read_examples, resolve_data_root
-
-
-def picture(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (4, 4), (200, 10, 10)).save(path)
-    return path
 
 
 def row(**fields: object) -> bytes:
@@ -28,16 +22,7 @@ def captions(*texts: str) -> dict[str, object]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with pictures a.png and images/b.jpg, and one picture outside it."""
-    inside = tmp_path / "set"
-    picture(inside / "a.png")
-    picture(inside / "images" / "b.jpg")
-    picture(tmp_path / "outside.png")
-    return inside
-
-
-def silent(message: str) -> None:
-    """A report that nobody reads."""
+    return picture_set(tmp_path)
 
 
 GOOD = row(image="images/b.jpg", captions=["good"])

@@ -3,36 +3,21 @@
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from plumbing import Sayer, write_checkpoint
-from tiny_captioner import save_tiny_captioner
 
 from narrator.catalog import find_variant
 from narrator.engine import MARGIN_BYTES, Engine, shared_engine
-from narrator.families import FAMILIES
 from narrator.records import NarratorError
 from narrator.settings import GenerationSettings
 from narrator.turns import Stopped, Turns
 from narrator.weights import bytes_needed, free_bytes
 
+pytestmark = pytest.mark.usefixtures("sayer")
 SETTINGS = GenerationSettings()
-
-
-@pytest.fixture(autouse=True)
-def sayer(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setitem(FAMILIES, "sayer", "plumbing:Sayer")
-    Sayer.reset()
-    yield
-    assert Sayer.inside == 0
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Engine:
-    write_checkpoint(tmp_path)
-    return Engine(tmp_path, device="cpu")
 
 
 def test_loads_once_announces_once_and_lets_go(engine: Engine) -> None:
@@ -67,23 +52,32 @@ def test_two_threads_are_never_inside_one_device(tmp_path: Path) -> None:
     assert Sayer.most_inside == 1
 
 
+def wait_until(there: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not there():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
 def test_turns_come_in_order_of_arrival() -> None:
     """A thread that gives back and asks again stands behind those that wait."""
-    turns, order = Turns(), []
+    turns, all_wait = Turns(), threading.Event()
+    order: list[str] = []
 
     def work(name: str, rounds: int) -> None:
         for _ in range(rounds):
             turns.acquire()
             order.append(name)
-            time.sleep(0.15)
+            assert all_wait.wait(30)
             turns.release()
 
     threads = [threading.Thread(target=work, args=row) for row in (("batch", 4), ("person", 1), ("another", 1))]
-    for thread in threads:
+    for place, thread in enumerate(threads, start=1):
         thread.start()
-        time.sleep(0.015)
+        wait_until(lambda place=place: len(turns._queue) == place)
+    all_wait.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(30)
     assert order == ["batch", "person", "another", "batch", "batch", "batch"]
 
 
@@ -102,11 +96,11 @@ def test_waiting_can_be_stopped_and_leaves_no_trace(engine: Engine) -> None:
     with engine.use("sayer"):
         waiting = threading.Thread(target=wait)
         waiting.start()
-        time.sleep(0.15)
+        wait_until(lambda: bool(told))
         assert outcome == [] and told == ["Waiting for another description to finish …"]
         assert engine.outlook(find_variant("sayer", engine.checkpoints)) == told[0]
         stop.set()
-        waiting.join(2)
+        waiting.join(30)
         assert outcome == ["stopped"]
     with engine.use("sayer"):  # the one that left does not hold its place
         pass
@@ -176,6 +170,17 @@ def test_unknown_variant(engine: Engine) -> None:
         pass
 
 
+def test_a_model_of_the_hub_is_not_on_this_machine(engine: Engine, tmp_path: Path,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even where a folder of that name lies below the current one."""
+    write_checkpoint(tmp_path, "far", source="owner/name")
+    write_checkpoint(tmp_path / "here" / "owner", "name")
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(NarratorError, match="The far is not on this machine: download owner/name"), engine.use("far"):
+        pass
+    assert engine.loaded() == [] == Sayer.alive
+
+
 def test_free_memory_is_this_machines() -> None:
     import psutil
 
@@ -183,18 +188,10 @@ def test_free_memory_is_this_machines() -> None:
     assert shared_engine() is shared_engine()
 
 
-@pytest.fixture(scope="module")
-def captioner(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A whole checkpoint of the real captioner family, with random weights."""
-    folder = tmp_path_factory.mktemp("whole") / "captioner"
-    save_tiny_captioner(folder, "captioner")
-    return folder
-
-
-def test_warm_returns_at_once_and_use_waits_for_it(captioner: Path, tmp_path: Path) -> None:
-    engine = Engine(captioner.parent)
+def test_warm_returns_at_once_and_use_waits_for_it(tiny_checkpoints: Path) -> None:
+    engine = Engine(tiny_checkpoints)
     engine.warm()
     engine.warm()  # a second page
-    with engine.use("captioner") as family:
+    with engine.use("tiny-captioner") as family:
         assert engine.device() in ("cpu", "cuda")
         assert callable(family.stream)

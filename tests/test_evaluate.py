@@ -5,9 +5,8 @@ import logging
 from pathlib import Path
 
 import pytest
-from command_line import narrator, sentence
+from command_line import narrator, process, sentence
 from PIL import Image
-from tiny_captioner import save_tiny_captioner
 
 from narrator.evaluate import evaluate, read_rows
 from narrator.metrics.scores import caption_scores
@@ -19,16 +18,10 @@ VARIANT = "tiny-captioner"
 FAST = GenerationSettings(num_beams=1, max_new_tokens=8)
 
 
-@pytest.fixture(scope="module")
-def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("checkpoints")
-    save_tiny_captioner(folder / VARIANT)
-    return folder
-
-
 @pytest.fixture(autouse=True)
-def use_them(checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NARRATOR_CHECKPOINTS", str(checkpoints))
+def checkpoints(tiny_checkpoints: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("NARRATOR_CHECKPOINTS", str(tiny_checkpoints))
+    return tiny_checkpoints
 
 
 def picture(path: Path, seed: int) -> None:
@@ -120,8 +113,8 @@ def test_command(data: Path, checkpoints: Path) -> None:
     """The same numbers as the function, one JSON object, progress and bad rows on stderr."""
     with data.open("a") as file:
         file.write("nonsense\n")
-    done = narrator("evaluate", "--variant", VARIANT, "--data", data, "--num-beams", 1, "--max-new-tokens", 8, "--json",
-                    checkpoints=checkpoints)
+    done = process("evaluate", "--variant", VARIANT, "--data", data, "--num-beams", 1, "--max-new-tokens", 8, "--json",
+                   checkpoints=checkpoints)
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert set(answer) == {"variant", "data", "n", "scores", "seconds"}

@@ -18,7 +18,7 @@ FLOORS = {
     "narrator.uploads": 4, "narrator.api": 4, "narrator.ui": 4, "narrator.commands": 4, "narrator.__main__": 4,
     "trainer": 10, "trainer.config": 10, "trainer.events": 10, "trainer.readers": 10,
     "trainer.data": 11, "trainer.jobs": 11, "trainer.card": 12, "trainer.evaluation": 12, "trainer.recipes": 12,
-    "trainer.loop": 13, "trainer.tab": 14, "trainer.__main__": 15,
+    "trainer.run": 12, "trainer.stages": 13, "trainer.loop": 14, "trainer.tab": 15, "trainer.__main__": 16,
     "app": 20,
 }
 # Narrower than the floors: of the trainer, these may import nothing else.
@@ -28,7 +28,8 @@ ONLY = {
 }
 # Loading these takes seconds: only the rooms that compute with them may do so when imported ...
 HEAVY = {"torch", "torchvision", "transformers", "peft", "accelerate", "datasets", "safetensors"}
-MAY_BE_HEAVY = ("narrator.families", "trainer.recipes", "trainer.loop", "trainer.evaluation")
+MAY_BE_HEAVY = ("narrator.families", "trainer.recipes", "trainer.loop", "trainer.stages",
+                "trainer.evaluation")
 # ... and these never do, not even inside a function: they must answer while a training holds the machine.
 NEVER_HEAVY = ("app", "trainer.tab", "trainer.jobs", "trainer.events", "trainer.config", "trainer.readers",
                "narrator.ui", "narrator.records", "narrator.knobs", "narrator.settings")

@@ -10,10 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from plumbing import Sayer, write_checkpoint
-from tiny_captioner import save_tiny_captioner
 
 from narrator.engine import Engine
-from narrator.families import FAMILIES
 from narrator.narrate import (
     ALMOST_EMPTY,
     MAX_PROMPT,
@@ -21,7 +19,9 @@ from narrator.narrate import (
     describe_many,
     narrate,
     tidy,
+    uncertain_indices,
     uncertain_words,
+    word_spans,
 )
 from narrator.pictures import Source, picture_sha256
 from narrator.records import Narration, NarratorError, Piece
@@ -41,24 +41,13 @@ def png(image: Image.Image) -> bytes:
 PLAIN = Image.new("RGB", (64, 64), "green")
 
 
-@pytest.fixture(autouse=True)
-def sayer(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setitem(FAMILIES, "sayer", "plumbing:Sayer")
-    Sayer.reset()
-    yield
-    assert Sayer.inside == 0
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Engine:
-    write_checkpoint(tmp_path)
-    return Engine(tmp_path, device="cpu")
+pytestmark = pytest.mark.usefixtures("sayer")
 
 
 def is_free(engine: Engine) -> bool:
     """Whether somebody else gets the device within a moment."""
     stop = threading.Event()
-    timer = threading.Timer(0.2, stop.set)
+    timer = threading.Timer(2.0, stop.set)
     timer.start()
     try:
         with engine.use("sayer", stop=stop):
@@ -79,7 +68,7 @@ def test_text_streams_and_the_last_update_is_the_narration(engine: Engine) -> No
     done = updates[-1].narration
     assert done is not None and done.text == updates[-1].text == "A dog runs on grass."
     assert updates[-1].status == f"Described in {done.total_s:.1f} s."
-    assert (done.variant_id, done.tokens, done.uncertain) == ("sayer", 7, ("runs",))
+    assert (done.variant_id, done.tokens, done.uncertain, done.uncertain_at) == ("sayer", 7, ("runs",), (2,))
     assert done.confidence == pytest.approx((0.9 + 0.8 + 0.2 + 0.9 + 0.95 + 0.7 + 0.99) / 7)
     assert done.image_sha256 == picture_sha256(photo())
     assert done.settings["num_beams"] == 1
@@ -92,6 +81,26 @@ def test_times_count_from_the_request(tmp_path: Path) -> None:
     done = list(narrate("sayer", photo(), engine=Engine(tmp_path, device="cpu")))[-1].narration
     assert done is not None
     assert 0.02 <= done.first_token_s <= done.total_s - 0.1 and done.total_s >= 0.14
+
+
+def test_times_end_with_the_last_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What comes after it, here a hash that takes long, is none of the model's time."""
+    def slow_hash(picture: Image.Image) -> str:
+        time.sleep(1.0)
+        return picture_sha256(picture)
+
+    monkeypatch.setattr("narrator.narrate.picture_sha256", slow_hash)
+    write_checkpoint(tmp_path)
+    engine = Engine(tmp_path, device="cpu")
+    with engine.use("sayer"):
+        pass  # loaded: the times below hold nothing but the words
+    made = [list(narrate("sayer", photo(), engine=engine))[-1].narration,
+            list(narrate("sayer", PLAIN, engine=engine))[-1].narration,
+            *describe_many("sayer", [photo(), photo()], engine=engine)]
+    assert len(made) == 4
+    for done in made:
+        assert isinstance(done, Narration) and done.image_sha256 is not None
+        assert done.first_token_s <= done.total_s < 0.9
 
 
 def test_closing_the_iterator_ends_within_a_step_and_frees_the_device(tmp_path: Path) -> None:
@@ -119,7 +128,7 @@ def test_the_next_one_waits_until_the_closed_one_has_ended(tmp_path: Path) -> No
     waiting.start()
     time.sleep(0.1)
     running.close()
-    waiting.join(10)
+    waiting.join(30)
     assert Sayer.most_inside == 1
 
 
@@ -144,9 +153,8 @@ def test_a_generation_without_text_so_far_can_be_stopped_too(tmp_path: Path) -> 
     engine, stop = Engine(tmp_path, device="cpu"), threading.Event()
     timer = threading.Timer(0.2, stop.set)
     timer.start()
-    began = time.perf_counter()
     updates = list(narrate("sayer", photo(), settings=GenerationSettings(max_new_tokens=500), engine=engine, stop=stop))
-    assert updates[-1].status == "Stopped." and time.perf_counter() - began < 2
+    assert updates[-1].status == "Stopped." and Sayer.steps < 100
     timer.join()
 
 
@@ -241,6 +249,18 @@ def test_uncertain_words_are_whole_words_in_order() -> None:
     assert uncertain_words(pieces(("a dog", 0.5)), below=0.6) == ("A", "dog")
 
 
+def test_the_occurrence_that_is_a_guess_is_known() -> None:
+    """Of a word that comes twice, which one it is; the words are those of the tidied text."""
+    said = pieces(("  a", 0.9), (" dog", 0.9), (" ,", 0.1), (" then\n", 0.9), (" a", 0.9), (" do", 0.9), ("g", 0.2))
+    text = tidy("".join(piece.text for piece in said))
+    assert text == "A dog, then a dog."
+    assert (uncertain_words(said), uncertain_indices(said)) == (("dog",), (4,))
+    spans = word_spans(text)
+    assert [text[start:end] for start, end in spans] == ["A", "dog", "then", "a", "dog"]
+    assert [spans[index] for index in uncertain_indices(said)] == [(14, 17)]
+    assert uncertain_indices(said, below=0.95) == (0, 1, 2, 3, 4) and word_spans("") == []
+
+
 def test_confidence_is_the_mean_over_tokens() -> None:
     rows = [*pieces(("a", 0.9), ("", None)), Piece(text="b c", probability=0.3, tokens=2)]
     assert confidence(rows) == pytest.approx((0.9 + 2 * 0.3) / 3)
@@ -253,40 +273,15 @@ def test_a_picture_of_noise_is_almost_empty_too(engine: Engine) -> None:
     assert isinstance(result, Narration) and result.text == ALMOST_EMPTY and result.tokens == 0
 
 
-@pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    """The real captioner family on random weights: what it says is nonsense, how it says it is real."""
-    folder = tmp_path_factory.mktemp("real")
-    save_tiny_captioner(folder / "captioner", "captioner")
-    return Engine(folder, device="cpu")
-
-
-@pytest.mark.parametrize("beams", [1, 3])
-def test_real_weights_say_the_same_one_by_one_and_in_a_batch(real: Engine, beams: int) -> None:
-    settings = GenerationSettings(num_beams=beams, max_new_tokens=12)
-    pictures = [photo(width) for width in (40, 56, 72)] + [Image.radial_gradient("L").convert("RGB")]
-    alone = [list(narrate("captioner", picture, settings=settings, engine=real))[-1].narration for picture in pictures]
-    together = list(describe_many("captioner", pictures, settings=settings, engine=real, batch_size=4))
-    for one, other in zip(alone, together, strict=True):
-        assert one is not None and isinstance(other, Narration)
-        assert (one.text, one.tokens, one.image_sha256) == (other.text, other.tokens, other.image_sha256)
-        assert one.text and one.tokens and one.confidence == pytest.approx(other.confidence, abs=1e-4)
-        assert one.confidence is not None and 0 < one.confidence <= 1
-
-
-@pytest.mark.parametrize("beams", [1, 3])
-def test_real_weights_can_be_left_and_stopped(real: Engine, beams: int) -> None:
-    settings = GenerationSettings(num_beams=beams, max_new_tokens=50, no_repeat_ngram_size=0)
-    running = narrate("captioner", photo(), settings=settings, engine=real)
+def test_real_weights_can_be_stopped_and_used_again(tiny_checkpoints: Path) -> None:
+    """Beam search runs in a thread of its own, which must not outlive the request."""
+    engine, stop = Engine(tiny_checkpoints, device="cpu"), threading.Event()
+    settings = GenerationSettings(num_beams=3, max_new_tokens=50, no_repeat_ngram_size=0)
+    running = narrate("tiny-captioner", photo(), settings=settings, engine=engine, stop=stop)
     assert [next(running).status for _ in range(2)][-1] == "Describing …"
-    running.close()
-    stop = threading.Event()
-    stopped = narrate("captioner", photo(), settings=settings, engine=real, stop=stop)
-    next(stopped)
-    next(stopped)
     stop.set()
-    last = list(stopped)[-1]
+    last = list(running)[-1]
     assert last.status == "Stopped." and last.narration is None
     assert not [thread for thread in threading.enumerate() if thread.name == "beam-search"]
-    done = list(narrate("captioner", photo(), settings=settings, engine=real))[-1].narration
+    done = list(narrate("tiny-captioner", photo(), settings=settings, engine=engine))[-1].narration
     assert done is not None and done.text

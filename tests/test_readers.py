@@ -4,30 +4,15 @@ import json
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from captioned import picture, picture_set, silent
 
 from narrator.records import Example, NarratorError
 from trainer.data import read_examples
 
 
-def picture(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (4, 4), (200, 10, 10)).save(path)
-    return path
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with pictures a.png and images/b.jpg, and one picture outside it."""
-    inside = tmp_path / "set"
-    picture(inside / "a.png")
-    picture(inside / "images" / "b.jpg")
-    picture(tmp_path / "outside.png")
-    return inside
-
-
-def silent(message: str) -> None:
-    """A report that nobody reads."""
+    return picture_set(tmp_path)
 
 
 CSVS: list[tuple[str, bytes, dict[str, tuple[str, ...]], list[str]]] = [

@@ -1,11 +1,11 @@
-"""`narrator score` on COCO-format files: values, warnings, refusals, in a process of its own."""
+"""`narrator score` on COCO-format files: values, warnings, refusals."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import narrator, sentence
+from command_line import narrator, process, sentence
 
 from narrator.metrics.scores import caption_scores
 
@@ -26,7 +26,7 @@ def write(folder: Path, references: Any = REFERENCES, results: Any = RESULTS) ->
 
 
 def test_json_holds_the_scores(tmp_path: Path) -> None:
-    done = narrator(*write(tmp_path), "--json")
+    done = process(*write(tmp_path), "--json")
     assert (done.returncode, done.stderr) == (0, "")
     answer = json.loads(done.stdout)
     assert done.stdout.count("\n") == 1

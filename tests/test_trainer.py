@@ -15,6 +15,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from narrator.catalog import load_variants
 from trainer.events import read_events
 from trainer.jobs import CONFIG, MANIFEST, job_state
 
@@ -81,6 +82,10 @@ def finish(process: subprocess.Popen) -> tuple[int, str]:
 
 def train(start: Start, tiny: Path, home: Path) -> subprocess.Popen:
     return start("run", tiny / "tiny.yaml", "--runs", home / "runs", "--checkpoints", home / "checkpoints")
+
+
+def variant_of(home: Path) -> Path:
+    return home / "checkpoints" / "tiny"
 
 
 def only(folder: Path) -> Path:
@@ -189,6 +194,8 @@ def test_a_second_run_replaces_nothing(start: Start, tiny: Path, finished: Path,
     assert code == 0, said
     assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"tiny", "tiny-2"}
     assert (tmp_path / "checkpoints" / "tiny" / "variant.yaml").stat().st_mtime_ns == before
+    assert set(load_variants(tmp_path / "checkpoints")) == {"tiny", "tiny-2"}, "both can be picked"
+    assert "--variant tiny-2" in (tmp_path / "checkpoints" / "tiny-2" / "README.md").read_text(encoding="utf-8")
 
 
 def test_a_run_that_is_killed_and_stopped_ends_where_it_would_have(start: Start, tiny: Path, finished: Path,
@@ -236,6 +243,7 @@ def test_a_checkpoint_that_was_cut_short_is_not_resumed_from(start: Start, finis
     shutil.rmtree(run / "stages" / "critical")
     stage = run / "stages" / "finetune"
     (stage / "stage.json").unlink()
+    (stage / "ended.json").unlink()
     shutil.rmtree(stage / "best")
     last = stage / "checkpoint-36"
     (last / "trainer_state.json").unlink()
@@ -247,6 +255,37 @@ def test_a_checkpoint_that_was_cut_short_is_not_resumed_from(start: Start, finis
     again = [event["step"] for event in read_events(run / "events.jsonl", end)[0] if event["event"] == "step"]
     assert FIRST < again[0] < FIRST + 36 and again == list(range(again[0], TOTAL + 1))
     assert job_state(run).state == "done"
+
+
+@pytest.mark.parametrize("marked", [True, False], ids=["marked", "killed before the mark"])
+def test_a_stage_that_had_ended_is_not_trained_on(start: Start, finished: Path, tmp_path: Path, marked: bool) -> None:
+    """Killed while the dev pictures were described: the steps are over, the stage's report is not there yet."""
+    run = tmp_path / "runs" / only(finished / "runs").name
+    shutil.copytree(only(finished / "runs"), run)
+    (run / MANIFEST).unlink()
+    places = json.loads((run / "places.json").read_text(encoding="utf-8"))
+    (run / "places.json").write_text(json.dumps({**places, "out": str(tmp_path / "out")}), encoding="utf-8")
+    stage = run / "stages" / "critical"
+    (stage / "stage.json").unlink()
+    shutil.rmtree(stage / "best")
+    if not marked:
+        (stage / "ended.json").unlink()
+    _, end = read_events(run / "events.jsonl")
+    code, said = finish(start("resume", run))
+    assert code == 0, said[-3000:]
+    assert not [event for event in read_events(run / "events.jsonl", end)[0] if event["event"] == "step"]
+    ours, theirs = ((folder / "model.safetensors").read_bytes() for folder in (tmp_path / "out", variant_of(finished)))
+    assert ours == theirs
+
+
+def test_a_picture_that_cannot_be_opened_is_a_bad_row(start: Start, tiny: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(tiny, data)
+    (data / "red1.png").write_bytes(b"%PDF-1.4")
+    code, said = finish(start("run", tiny / "tiny.yaml", "--strict", "--data-root", data, "--runs", tmp_path / "runs",
+                              "--checkpoints", tmp_path / "checkpoints"))
+    assert code == 2 and "line 2" in said and "red1.png" in said and "%PDF" in said, said
+    assert "Traceback" not in said
 
 
 def test_what_is_done_stays_done(start: Start, finished: Path) -> None:

@@ -1,9 +1,11 @@
 """The command line of the trainer: run a preset, resume a run, list runs."""
 
 import argparse
+import ctypes
 import dataclasses
 import json
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +13,7 @@ from pathlib import Path
 from narrator.records import NarratorError
 from trainer import jobs
 from trainer.card import PLACES
-from trainer.config import TrainingConfig, load_config
+from trainer.config import TrainingConfig, check_name, load_config
 from trainer.data import resolve_data_root
 
 RUNS, CHECKPOINTS = Path("runs"), Path("checkpoints")
@@ -25,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NarratorError as error:
         print(f"trainer: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     return code
 
 
@@ -32,18 +36,22 @@ def run(options: argparse.Namespace) -> int:
     """A preset becomes a run folder, which is then trained to its end."""
     config = load_config(options.preset, options.set)
     root = resolve_data_root(options.data_root)
-    out = options.out or _free(options.checkpoints / config.name)
+    out = options.out or options.checkpoints / config.name
+    check_name(out.name, "--out")
+    if options.out is not None and out.exists():
+        raise NarratorError(f"{out} is there already. Remove it, or name another folder with --out.")
     places = {"data_root": str(root.resolve()), "out": str(out.resolve()), "command": _command(options),
               "strict": options.strict}
     folder = jobs.create_job(config.name, dataclasses.asdict(config), options.runs)
-    jobs.write_whole(folder / PLACES, json.dumps(places) + "\n")
+    try:
+        jobs.write_whole(folder / PLACES, json.dumps(places) + "\n")
+    except OSError as error:
+        raise NarratorError(f"{folder} cannot be written ({error.strerror}). Free some space and try again.") from None
     return _train(folder, config)
 
 
 def resume(options: argparse.Namespace) -> int:
     """A run that was stopped or broke off goes on from its last checkpoint."""
-    if not (options.run / jobs.CONFIG).is_file():
-        raise NarratorError(f"{options.run} is not a run. Name a folder of runs/, such as `trainer list` shows.")
     if jobs.job_state(options.run).state == "done":
         print(f"{options.run.name} is done already.", file=sys.stderr)
         return 0
@@ -62,6 +70,8 @@ def list_runs(options: argparse.Namespace) -> int:
 
 
 def _train(folder: Path, config: TrainingConfig) -> int:
+    _keep_memory()
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")  # one device a run: the Trainer would wrap the model for several
     from trainer.loop import Stopped, run_job  # torch and transformers: seconds that `list` need not spend
 
     if not (folder / PLACES).is_file():
@@ -77,17 +87,19 @@ def _train(folder: Path, config: TrainingConfig) -> int:
     return 0
 
 
-def _free(folder: Path) -> Path:
-    """`folder`, or the next free folder-2, folder-3 ...: a new run never replaces a variant."""
-    number, free = 2, folder
-    while free.exists():
-        free, number = folder.with_name(f"{folder.name}-{number}"), number + 1
-    return free
+def _keep_memory() -> None:
+    """Let glibc keep what tensors leave behind, instead of giving it back to the system and asking for it anew each
+    step: 45 pictures a second through the encoder's training step instead of 35. Without mallopt nothing is done."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt is not None:
+        trim_threshold, mmap_max = -1, -4  # malloc.h
+        mallopt(trim_threshold, 2**31 - 1)
+        mallopt(mmap_max, 0)
 
 
 def _command(options: argparse.Namespace) -> str:
-    changes = "".join(f" --set {change}" for change in options.set)
-    return f"python -m trainer run {os.path.relpath(options.preset)}{changes}"
+    changes = [part for change in options.set for part in ("--set", change)]
+    return shlex.join(["python", "-m", "trainer", "run", os.path.relpath(options.preset), *changes])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -99,7 +111,8 @@ def _parser() -> argparse.ArgumentParser:
                      help="change a setting; of a stage by its name: stages.finetune.epochs=2")
     one.add_argument("--data-root", help="folder of the data sets (else NARRATOR_DATA, else data/)")
     one.add_argument("--strict", action="store_true", help="stop at the first bad row of the data")
-    one.add_argument("--out", type=Path, help="folder of the variant (else a free one in checkpoints/)")
+    one.add_argument("--out", type=Path,
+                     help="folder of the variant, whose name becomes its id (else a free one in checkpoints/)")
     one.set_defaults(command=run)
     again = commands.add_parser("resume", help="go on with a run that was stopped or broke off")
     again.add_argument("run", type=Path, help="its folder, such as runs/photo-captioner-20260101T000000Z")

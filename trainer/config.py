@@ -32,6 +32,8 @@ class Stage:
         "caption: cross-entropy on pictures; self_critical: sampled captions rewarded by CIDEr-D (SCST)."))
     train_encoder: bool = knob(
         False, says="Whether the picture encoder learns too; if not, its features are computed once.")
+    repeat: bool = knob(
+        True, says="Whether sets are repeated as `data` says; if not, each picture is seen once an epoch.")
     epochs: float = knob(1.0, unit="passes over the data", low=0.0, high=1000, says="How long the stage lasts.")
     batch_size: int = knob(48, unit="pictures", low=1, high=4096,
                            says="Pictures in a step, each with all its captions.")
@@ -117,8 +119,7 @@ def parse_config(values: Mapping[str, Any], where: str) -> TrainingConfig:
 
 
 def _check(config: TrainingConfig, where: str) -> None:
-    if not config.name or not all(part.isalnum() and part == part.lower() for part in config.name.split("-")):
-        raise NarratorError(f"{where}: 'name' must be lower-case words joined by hyphens, not {config.name!r}.")
+    check_name(config.name, f"{where}: 'name'")
     if config.width % config.heads:
         raise NarratorError(f"{where}: 'heads' ({config.heads}) must divide 'width' ({config.width}).")
     for key in ("data", "dev", "stages"):
@@ -127,6 +128,12 @@ def _check(config: TrainingConfig, where: str) -> None:
     names = [stage.name for stage in config.stages]
     if len(set(names)) < len(names):
         raise NarratorError(f"{where}: two stages have the same name.")
+
+
+def check_name(name: str, where: str) -> None:
+    """Raise NarratorError unless `name` can be the id of a variant."""
+    if not name or not all(part.isalnum() and part.isascii() and part == part.lower() for part in name.split("-")):
+        raise NarratorError(f"{where} must be lower-case words joined by hyphens, not {name!r}.")
 
 
 def _apply(values: dict[str, Any], change: str) -> None:

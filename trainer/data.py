@@ -1,6 +1,6 @@
 """Reads pictures and captions from the files that people have, and names every row that it cannot use.
 
-Pictures are found here, not decoded: a file that is no picture is told by whoever opens it.
+Pictures are found here, and opened where that is asked for.
 """
 
 import os
@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from narrator.pictures import open_picture
 from narrator.records import Example, NarratorError
 from trainer.readers import coco, jsonl, sidecar, table
 from trainer.readers.rows import BadRow, Pictures, Row, check_text, check_texts, lines, load_json, show
@@ -40,17 +41,19 @@ def resolve_data_root(argument: str | None) -> Path:
 
 
 def read_examples(path: Path, *, split: str | None, strict: bool = False,
-                  report: Callable[[str], None] = to_stderr, images: Path | None = None) -> list[Example]:
+                  report: Callable[[str], None] = to_stderr, images: Path | None = None,
+                  look: bool = False) -> list[Example]:
     """The examples of a file or folder, in its order, all captions of a picture in one example.
 
     split: only rows of this split (the field "split"; for a folder, the subfolder); None takes all.
     strict: the first bad row raises NarratorError; otherwise bad rows are reported and left out.
     images: where the pictures lie, when not where the format says.
+    look: open every picture too, so that a damaged one is a bad row here and not an error in the middle of a training.
     Raises NarratorError when the file is of no known format or nothing in it can be used.
     """
     path = Path(path)
     rows, roots = _open(path)
-    gathered = _Gathered(path, split, strict, report)
+    gathered = _Gathered(path, split, strict, report, look)
     pictures = Pictures([Path(images)] if images is not None else roots)
     for row in rows:
         gathered.take(row, pictures)
@@ -93,8 +96,8 @@ def _is_row(line: bytes) -> bool:
 class _Gathered:
     """Collects rows into examples, and what was wrong with the others."""
 
-    def __init__(self, path: Path, split: str | None, strict: bool, report: Callable[[str], None]) -> None:
-        self.path, self.split, self.strict, self.report = path, split, strict, report
+    def __init__(self, path: Path, split: str | None, strict: bool, report: Callable[[str], None], look: bool) -> None:
+        self.path, self.split, self.strict, self.report, self.look = path, split, strict, report, look
         self.examples: dict[tuple[object, str, int | None], Example] = {}
         self.bad: list[str] = []
         self.splits: Counter[str] = Counter()
@@ -127,6 +130,11 @@ class _Gathered:
             raise BadRow(row.where, f"'label' must be a whole number, not {show(row.label)}")
         image = None if row.image is None else pictures.find(row.image, row.where)
         key = (row.where if image is None else image, prompt, row.label)
+        if self.look and image is not None and key not in self.examples:
+            try:
+                open_picture(image)
+            except NarratorError as error:
+                raise BadRow(row.where, f"picture {show(row.image)}: {str(error).rstrip('.')}") from None
         if key in self.examples:
             texts = self.examples[key].texts + texts
         self.examples[key] = Example(image=image, texts=texts, prompt=prompt, label=row.label)

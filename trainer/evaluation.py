@@ -45,7 +45,7 @@ def _scores(family: Any, examples: Sequence[Example], settings: GenerationSettin
     said: dict[int, str] = {}
     for start in range(0, len(examples), BATCH):
         part = examples[start:start + BATCH]
-        pictures = [open_picture(example.image) for example in part if example.image is not None]
+        pictures = [open_picture(example.image) for example in part if example.image is not None]  # all: see Run.dev
         with torch.inference_mode():
             described = family.batch(pictures, [""] * len(pictures), settings)
         said |= {start + row: "".join(piece.text for piece in pieces) for row, pieces in enumerate(described)}

@@ -16,12 +16,17 @@ FAMILIES: dict[str, str] = {
 }
 
 
-def family_class(name: str) -> type[Family]:
-    """The class of a family, imported now. Raises NarratorError with the nearest name when there is none."""
+def check_family(name: str, where: str) -> None:
+    """Raise NarratorError with the nearest name when there is no such family; `where` begins the message."""
     if name not in FAMILIES:
         close = difflib.get_close_matches(name, FAMILIES, n=1)
         hint = f"Did you mean '{close[0]}'?" if close else f"Known families: {', '.join(FAMILIES)}."
-        raise NarratorError(f"There is no model family '{name}'. {hint}")
+        raise NarratorError(f"{where}: unknown family '{name}'. {hint}")
+
+
+def family_class(name: str) -> type[Family]:
+    """The class of a family, imported now. Raises NarratorError with the nearest name when there is none."""
+    check_family(name, "Models")
     module, _, attribute = FAMILIES[name].partition(":")
     found: type[Family] = getattr(importlib.import_module(module), attribute)
     return found

@@ -74,7 +74,7 @@ def steps(decoder: GPT2LMHeadModel, hidden: torch.Tensor, settings: GenerationSe
     draws = _Draws(settings, rows, hidden.device, shared=samples > 1)
     tokens = torch.full((rows, 1), config.bos_token_id, device=hidden.device)
     done = torch.zeros(rows, dtype=torch.bool, device=hidden.device)
-    for _ in range(settings.max_new_tokens):
+    for _ in range(min(settings.max_new_tokens, config.n_positions)):
         output = decoder(input_ids=tokens[:, -1:], past_key_values=cache, encoder_hidden_states=hidden)
         logits = output.logits[:, -1].float()  # (N, V)
         allowed = logits.index_fill(1, banned, -torch.inf)

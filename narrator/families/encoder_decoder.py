@@ -20,6 +20,8 @@ from narrator.families.decoding import steps, token_probabilities
 from narrator.records import NarratorError, Piece, Variant
 from narrator.settings import GenerationSettings
 
+_JOINED = ((" '", "'"), (" n't", "n't"), ("-lrb- ", "("), (" -rrb-", ")"))  # PTB tokens, as people write them
+
 
 class EncoderDecoder:
     """The family of `photo-captioner`, and of ViT + GPT-2."""
@@ -61,6 +63,9 @@ class EncoderDecoder:
     def batch(self, images: Sequence[Image.Image | None], prompts: Sequence[str],
               settings: GenerationSettings) -> list[list[Piece]]:
         """One list of pieces for each picture."""
+        if settings.num_beams > 1 and settings.temperature > 0:  # one stream of random numbers each, as when alone
+            alone = (self.stream(image, prompt, settings) for image, prompt in zip(images, prompts, strict=True))
+            return [[piece for piece in pieces if piece.tokens] for pieces in alone]
         if not images:
             return []
         hidden = self._encode(images)
@@ -91,10 +96,13 @@ class EncoderDecoder:
         """Beams run in a thread of their own, so that whoever reads the pieces can leave between two steps."""
         beat = _Heartbeat()
         result: list[torch.Tensor] = []
+        errors: list[BaseException] = []
 
         def search() -> None:
             try:
                 result.append(self._beams(hidden, settings, beat))
+            except BaseException as error:  # raised again in the thread that reads
+                errors.append(error)
             finally:
                 beat.steps.put(False)
 
@@ -106,8 +114,8 @@ class EncoderDecoder:
         finally:
             beat.stop.set()
             worker.join()
-        if not result:
-            raise RuntimeError("The search for a description broke off.")
+        if errors:
+            raise errors[0]
         probabilities = token_probabilities(self.model.decoder, hidden, result[0])
         yield from self._pieces(result[0][0].tolist(), probabilities[0].tolist())
 
@@ -123,7 +131,7 @@ class EncoderDecoder:
         config = self.model.decoder.config
         output = self.model.generate(
             encoder_outputs=BaseModelOutput(last_hidden_state=hidden), num_beams=settings.num_beams, max_length=None,
-            max_new_tokens=settings.max_new_tokens, length_penalty=settings.length_penalty,
+            max_new_tokens=min(settings.max_new_tokens, config.n_positions), length_penalty=settings.length_penalty,
             repetition_penalty=settings.repetition_penalty, no_repeat_ngram_size=settings.no_repeat_ngram_size,
             suppress_tokens=self._never() or None, early_stopping=True, decoder_start_token_id=config.bos_token_id,
             pad_token_id=config.pad_token_id, eos_token_id=config.eos_token_id,
@@ -143,7 +151,9 @@ class EncoderDecoder:
 
     def _text(self, tokens: list[int]) -> str:
         words = self.tokenizer.decode(tokens, skip_special_tokens=True)
-        return words.replace(" '", "'").replace(" n't", "n't")
+        for written, plain in _JOINED:
+            words = words.replace(written, plain)
+        return words
 
     def _never(self) -> list[int]:
         config = self.model.decoder.config
@@ -179,7 +189,8 @@ class PictureInput:
 
 
 def _load(folder: Path) -> VisionEncoderDecoderModel:
-    """The model in float32. transformers builds what is missing from random weights and only reports it: refused here."""
+    """The model in float32. What is missing transformers fills with random weights, and only reports it: refused here.
+    """
     kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
     if kind != VisionEncoderDecoderConfig.model_type:
         raise ValueError(f"config.json describes a {kind}, not a {VisionEncoderDecoderConfig.model_type}")

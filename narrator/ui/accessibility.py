@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -60,11 +61,11 @@ def _marked(text: str, uncertain: tuple[str, ...]) -> str:
     """The text with each uncertain word, found in order, inside <mark>."""
     parts, at = [], 0
     for word in uncertain:
-        found = text.find(word, at)
-        if found < 0:
+        found = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)").search(text, at)
+        if found is None:
             continue
-        parts.append(escape(text[at:found]))
+        parts.append(escape(text[at:found.start()]))
         parts.append(f'<mark>{escape(word)}<span class="unseen"> (a guess)</span><sup aria-hidden="true">?</sup>'
                      "</mark>")
-        at = found + len(word)
+        at = found.end()
     return "".join(parts) + escape(text[at:])

@@ -45,8 +45,8 @@ def settings_from(values: Sequence[Any]) -> GenerationSettings:
 
 async def describe(path: str | None, variant_id: str, prompt: str, values: Sequence[Any]) -> AsyncIterator[View]:
     """Views of a description as it grows. Errors become a status line; what was written before them stays."""
-    yield View(status=status("Describing…", "busy"), text="", sure="")
-    shown, written = "Describing…", ""
+    yield View(text="", sure="")
+    shown, written = "", ""
     try:
         settings = settings_from(values)
 

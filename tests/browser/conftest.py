@@ -6,7 +6,7 @@ import dataclasses
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -35,7 +35,8 @@ class Visit:
         if self.page.locator('#picture button[aria-label="Remove Image"]').count():
             self.page.click('#picture button[aria-label="Remove Image"]')
         self.page.set_input_files("#picture input[type=file]", path)
-        self.page.wait_for_function("/is ready|Problem/.test(document.querySelector('#status').innerText)", timeout=WAIT_MS)
+        answered = "/is ready|Problem/.test(document.querySelector('#status').innerText)"
+        self.page.wait_for_function(answered, timeout=WAIT_MS)
 
     def choose(self, variant: str) -> None:
         self.page.click("#variant input")
@@ -45,12 +46,12 @@ class Visit:
         return self.page.input_value("#description textarea")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("page")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def address(folder: Path) -> Iterator[str]:
     write_variants(folder / "checkpoints")
     with socket.socket() as probe:
@@ -60,8 +61,9 @@ def address(folder: Path) -> Iterator[str]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium(browser_path: str | None) -> Iterator[Browser]:
+    """Ended with this folder's tests: while it runs, no other test in this thread could run an event loop of its own."""
     with sync_playwright() as playwright:
         flags = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
         browser = playwright.chromium.launch(executable_path=browser_path, args=flags)
@@ -71,10 +73,10 @@ def chromium(browser_path: str | None) -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(chromium: Browser, address: str) -> Iterator[Callable[..., Visit]]:
-    """`visit(size=, scheme=)` opens the page; at the end of the test it must have stayed on this machine, without errors."""
+    """`visit(size=, scheme=)` opens the page; in the end it must have stayed on this machine, without errors."""
     opened: list[tuple[Any, Visit]] = []
 
-    def open_page(size: tuple[int, int] = WIDE, scheme: str = "light", at: str | None = None) -> Visit:
+    def open_page(size: tuple[int, int] = WIDE, scheme: Literal["light", "dark"] = "light") -> Visit:
         context = chromium.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme,
                                        permissions=["clipboard-read", "clipboard-write"])
         context.set_default_timeout(WAIT_MS)
@@ -89,8 +91,8 @@ def visit(chromium: Browser, address: str) -> Iterator[Callable[..., Visit]]:
         context.route("**/*", guard)
         found.page.on("console", lambda message: found.errors.append(message.text) if message.type == "error" else None)
         found.page.on("pageerror", lambda error: found.errors.append(str(error)))
-        found.page.on("dialog", lambda dialog: (found.errors.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-        found.page.goto(at or address)
+        found.page.on("dialog", lambda dialog: found.errors.append(f"dialog: {dialog.message}"))
+        found.page.goto(address)
         found.page.wait_for_selector("#describe")
         found.page.wait_for_selector("#status[role=status]")
         opened.append((context, found))

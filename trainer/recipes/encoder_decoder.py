@@ -18,7 +18,7 @@ from narrator.families.decoding import memory
 from narrator.families.encoder_decoder import EncoderDecoder, PictureInput
 from narrator.families.mobilenet_patches import MobileNetPatches, MobileNetPatchesConfig
 from narrator.metrics.tokenize import ptb_tokens
-from narrator.records import Example, Inputs, Variant
+from narrator.records import Example, Inputs, NarratorError, Variant
 from trainer.config import Data, Stage, TrainingConfig
 from trainer.data import read_examples
 from trainer.recipes.captions import IGNORED, Features, Pictures, Words, cache_features, collate
@@ -36,8 +36,10 @@ class EncoderDecoderRecipe:
     def __init__(self, config: TrainingConfig, root: Path, folder: Path, device: torch.device, *,
                  strict: bool = False) -> None:
         self.config, self.root, self.folder, self.device = config, root, folder, device
-        self.examples = self._read(config.data, strict)
-        self.groups = [list(example.texts) for example in self._read(config.text, strict)]
+        self.examples = [example for source in config.data
+                         for example in read_pictures(root, source, strict=strict) * source.repeat]
+        self.groups = [list(example.texts) for source in config.text
+                       for example in read_examples(root / source.path, split=source.split, strict=strict)]
         self.tokenizer = self._tokenizer()
         self.to_pixels = PictureInput(config.image_size, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
         self.captions = [self._encode(example.texts) for example in self.examples]
@@ -64,7 +66,7 @@ class EncoderDecoderRecipe:
 
     def size(self, stage: Stage) -> int:
         """Items in one pass over the stage's data."""
-        return len(self.examples) + (len(self.groups) if stage.objective == "language" else 0)
+        return len(self._learned(stage)[0]) + (len(self.groups) if stage.objective == "language" else 0)
 
     def load(self, folder: Path) -> VisionEncoderDecoderModel:
         """The model as a stage left it."""
@@ -72,21 +74,22 @@ class EncoderDecoderRecipe:
 
     def dataset(self, stage: Stage, model: VisionEncoderDecoderModel, tell: Callable[[int, int], None]) -> Dataset:
         """What the stage learns from."""
+        examples, captions = self._learned(stage)
         if stage.objective == "language":
-            groups = [self._encode(group) for group in self.groups] + self.captions
+            groups = [self._encode(group) for group in self.groups] + captions
             common = frozenset(range(4 + COMMON_WORDS))  # special tokens first, then words by frequency
             return Words(groups, self.config.concepts, common)
         if stage.objective == "self_critical":
-            self.reward = Reward([example.texts for example in self.examples], self.tokenizer)
+            self.reward = Reward([example.texts for example in examples], self.tokenizer)
         if stage.train_encoder:
-            return Pictures(self.examples, self.captions, self.to_pixels)
-        unique = {example.image: example for example in self.examples}  # a repeated picture is encoded once
+            return Pictures(examples, captions, self.to_pixels)
+        unique = {example.image: example for example in examples}  # a repeated picture is encoded once
         place = {image: row for row, image in enumerate(unique)}
         path = self.folder / "cache" / f"{stage.name}.npy"
         path.parent.mkdir(exist_ok=True)
         views = cache_features(list(unique.values()), self.to_pixels, lambda pixels: self._features(model, pixels),
                                path, tell)
-        return Features(views, [place[example.image] for example in self.examples], self.captions)
+        return Features(views, [place[example.image] for example in examples], captions)
 
     def family(self, model: VisionEncoderDecoderModel) -> EncoderDecoder:
         """The model as it will narrate, for evaluations."""
@@ -163,6 +166,14 @@ class EncoderDecoderRecipe:
                                                         reduction="sum")
         return total / lengths.sum()
 
+    def _learned(self, stage: Stage) -> tuple[list[Example], list[list[list[int]]]]:
+        """Pictures and encoded captions of the stage, with or without the repeats."""
+        if stage.repeat:
+            return self.examples, self.captions
+        first = {example.image: row for row, example in reversed(list(enumerate(self.examples)))}
+        rows = sorted(first.values())
+        return [self.examples[row] for row in rows], [self.captions[row] for row in rows]
+
     def _patches(self, model: VisionEncoderDecoderModel, given: torch.Tensor, stage: Stage) -> torch.Tensor:
         if stage.objective == "language":  # (B, concepts): words where the patches would be
             patches: torch.Tensor = model.encoder.normalisation(model.decoder.transformer.wte(given))
@@ -178,24 +189,28 @@ class EncoderDecoderRecipe:
             features: torch.Tensor = model.encoder.features(pixels.to(self.device))
         return features
 
-    def _read(self, sources: Sequence[Data], strict: bool) -> list[Example]:
-        examples = []
-        for source in sources:
-            examples += read_examples(self.root / source.path, split=source.split, strict=strict) * source.repeat
-        return examples
-
     def _tokenizer(self) -> PreTrainedTokenizerFast:
         folder = self.folder / "tokenizer"
         if not folder.exists():
             captions = [text for example in self.examples for text in example.texts]
             captions += [text for group in self.groups for text in group]
             tokenizer = make_tokenizer(captions, self.config.min_count)
-            tokenizer.save_pretrained(folder)
+            part = folder.with_name("tokenizer.part")
+            tokenizer.save_pretrained(part)
+            part.replace(folder)
             return tokenizer
         return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
         return [encode(self.tokenizer, ptb_tokens(text), self.config.max_words) for text in texts]
+
+
+def read_pictures(root: Path, source: Data, *, strict: bool) -> list[Example]:
+    """The source's pictures with their captions, each looked at. NarratorError when captions come without pictures."""
+    examples = read_examples(root / source.path, split=source.split, strict=strict, look=True)
+    if any(example.image is None for example in examples):
+        raise NarratorError(f"{source.path} holds captions without pictures. List it under 'text', not here.")
+    return examples
 
 
 def _quick_bf16() -> bool:
