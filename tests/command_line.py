@@ -37,7 +37,7 @@ def narrator(*arguments: object, checkpoints: Path | None = None, folder: Path =
             code = main(words)
         except SystemExit as ending:  # argparse's way
             code = int(ending.code or 0)
-    output = [stream.buffer.getvalue().decode() for stream in (said, told)]  # type: ignore[attr-defined]
+    output = [stream.buffer.getvalue().decode() for stream in (said, told)]
     return subprocess.CompletedProcess(["narrator", *words], code, *output)
 
 

@@ -57,7 +57,7 @@ def test_greedy_says_what_generate_says(family, pictures) -> None:
         pixels = family.pictures(picture)[None]
         tokens = family.model.generate(
             pixel_values=pixels, num_beams=1, do_sample=False, max_new_tokens=settings.max_new_tokens, max_length=None,
-            suppress_tokens=family._never(), decoder_start_token_id=1, pad_token_id=0, eos_token_id=2)
+            suppress_tokens=family.never(), decoder_start_token_id=1, pad_token_id=0, eos_token_id=2)
         with torch.inference_mode():
             theirs = family.tokenizer.decode(tokens[0], skip_special_tokens=True)
         assert said(list(family.stream(picture, "", settings))) == theirs

@@ -72,9 +72,11 @@ def test_turns_come_in_order_of_arrival() -> None:
             turns.release()
 
     threads = [threading.Thread(target=work, args=row) for row in (("batch", 4), ("person", 1), ("another", 1))]
-    for place, thread in enumerate(threads, start=1):
+    started: list[threading.Thread] = []
+    for thread in threads:
         thread.start()
-        wait_until(lambda place=place: len(turns._queue) == place)
+        started.append(thread)
+        wait_until(lambda: len(turns._queue) == len(started))
     all_wait.set()
     for thread in threads:
         thread.join(30)

@@ -53,9 +53,9 @@ class EncoderDecoder:
             return
         said: list[int] = []
         text = ""
-        for tokens, probabilities in steps(self.model.decoder, hidden, settings, never=self._never()):
+        for tokens, probabilities in steps(self.model.decoder, hidden, settings, never=self.never()):
             said.append(int(tokens[0]))
-            longer = self._text(said)
+            longer = self.text(said)
             if said[-1] != self.model.decoder.config.eos_token_id:
                 yield Piece(text=longer[len(text):], probability=float(probabilities[0]))
             text = longer
@@ -73,7 +73,7 @@ class EncoderDecoder:
             tokens = self._beams(hidden, settings)
             probabilities = token_probabilities(self.model.decoder, hidden, tokens)
         else:
-            told = list(steps(self.model.decoder, hidden, settings, never=self._never()))
+            told = list(steps(self.model.decoder, hidden, settings, never=self.never()))
             tokens = torch.stack([step[0] for step in told], dim=1)  # (B, T)
             probabilities = torch.stack([step[1] for step in told], dim=1)
         rows = zip(tokens.tolist(), probabilities.tolist(), strict=True)
@@ -133,7 +133,7 @@ class EncoderDecoder:
             encoder_outputs=BaseModelOutput(last_hidden_state=hidden), num_beams=settings.num_beams, max_length=None,
             max_new_tokens=min(settings.max_new_tokens, config.n_positions), length_penalty=settings.length_penalty,
             repetition_penalty=settings.repetition_penalty, no_repeat_ngram_size=settings.no_repeat_ngram_size,
-            suppress_tokens=self._never() or None, early_stopping=True, decoder_start_token_id=config.bos_token_id,
+            suppress_tokens=self.never() or None, early_stopping=True, decoder_start_token_id=config.bos_token_id,
             pad_token_id=config.pad_token_id, eos_token_id=config.eos_token_id,
             stopping_criteria=StoppingCriteriaList([beat] if beat else []), **sampling)
         return output[:, 1:]
@@ -144,18 +144,20 @@ class EncoderDecoder:
         for index, token in enumerate(tokens):
             if token == self.model.decoder.config.eos_token_id:
                 break
-            longer = self._text(tokens[:index + 1])
+            longer = self.text(tokens[:index + 1])
             pieces.append(Piece(text=longer[len(text):], probability=probabilities[index]))
             text = longer
         return pieces
 
-    def _text(self, tokens: list[int]) -> str:
+    def text(self, tokens: list[int]) -> str:
+        """Tokens as people write them."""
         words = self.tokenizer.decode(tokens, skip_special_tokens=True)
         for written, plain in _JOINED:
             words = words.replace(written, plain)
         return words
 
-    def _never(self) -> list[int]:
+    def never(self) -> list[int]:
+        """Tokens that are never said: padding, the start, the unknown word."""
         config = self.model.decoder.config
         known = {self.tokenizer.unk_token_id, self.tokenizer.pad_token_id, self.tokenizer.bos_token_id}
         return sorted(token for token in known - {None, config.eos_token_id})

@@ -63,7 +63,7 @@ def address(folder: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="package")
 def chromium(browser_path: str | None) -> Iterator[Browser]:
-    """Ended with this folder's tests: while it runs, no other test in this thread could run an event loop of its own."""
+    """Ended with this folder's tests: while it runs, no other test could run an event loop of its own."""
     with sync_playwright() as playwright:
         flags = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
         browser = playwright.chromium.launch(executable_path=browser_path, args=flags)
