@@ -42,16 +42,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def serve() -> tuple[Any, str]:
-    """(the launched page, its address). GRADIO_SERVER_NAME and GRADIO_SERVER_PORT say where, else 127.0.0.1:7860."""
+    """(the launched page, its address). Raises NarratorError where nothing can be served."""
     from narrator.engine import shared_engine
     from narrator.ui import build_page
-    from narrator.ui.limits import launch_options
+    from narrator.ui.limits import launch_options, place
     from narrator.ui.theme import look
 
+    name, port = place()
     page = build_page()
-    _, address, _ = page.launch(server_name=os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1",
-                                server_port=int(os.environ.get("GRADIO_SERVER_PORT") or 7860),
-                                prevent_thread_lock=True, **look(), **launch_options())
+    _, address, _ = page.launch(server_name=name, server_port=port, prevent_thread_lock=True, **look(),
+                                **launch_options())
     shared_engine().warm()
     return page, address
 

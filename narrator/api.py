@@ -11,7 +11,7 @@ from narrator.narrate import narrate
 from narrator.records import NarratorError
 from narrator.settings import GenerationSettings
 from narrator.speech import engine as speech_engine
-from narrator.uploads import new_sound_path, uploaded_path
+from narrator.uploads import new_sound, uploaded_path
 
 
 def describe(picture: dict | None = None, variant: str = "", prompt: str = "",
@@ -56,9 +56,9 @@ def speak(text: str, voice: str | None = None, speed: float = 1.0, pitch: int = 
         its `url`); marks are [{"text", "start_s", "end_s"}], one for each sentence.
     """
     try:
-        made = speech_engine().synthesize(_text(text, "text"), new_sound_path(), voice=_text(voice, "voice") or None,
-                                          speed=_number(speed, "speed"),
-                                          pitch=round(_number(pitch, "pitch")))
+        with new_sound() as path:
+            made = speech_engine().synthesize(_text(text, "text"), path, voice=_text(voice, "voice") or None,
+                                              speed=_number(speed, "speed"), pitch=round(_number(pitch, "pitch")))
     except NarratorError as error:
         _refuse(error)
     audio = {"path": str(made.path), "url": f"/gradio_api/file={made.path}", "orig_name": made.path.name,

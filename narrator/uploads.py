@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,19 +38,30 @@ def uploaded_path(picture: Any) -> Path | None:
     return path
 
 
-def new_sound_path() -> Path:
-    """A fresh `.wav` path below the upload folder, where the page may serve it. Yesterday's sounds are swept away."""
+@contextlib.contextmanager
+def new_sound() -> Iterator[Path]:
+    """A fresh `.wav` path below the upload folder, where the page may serve it; nothing stays if the block fails.
+
+    Yesterday's sounds are swept away. Raises NarratorError where no folder can be made.
+    """
     from gradio.utils import get_upload_folder
 
     folder = Path(get_upload_folder()) / "sounds"
+    path = folder / uuid.uuid4().hex / "narration.wav"  # a folder nobody can guess, a name a person can keep
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.glob("*/*.wav"):
-            if old.stat().st_mtime < time.time() - KEPT_S:
-                old.unlink(missing_ok=True)
-        path = folder / uuid.uuid4().hex / "narration.wav"  # a folder nobody can guess, a name a person can keep
-        path.parent.mkdir()
+        path.parent.mkdir(parents=True)
+        _sweep(folder)
     except OSError as error:
         raise NarratorError(f"No sound can be saved in {folder} ({error.strerror}). Free some space there, then try "
                             "again.") from error
-    return path
+    with contextlib.ExitStack() as undo:
+        undo.callback(shutil.rmtree, path.parent, ignore_errors=True)
+        yield path
+        undo.pop_all()
+
+
+def _sweep(folder: Path) -> None:
+    for sound in folder.iterdir():
+        with contextlib.suppress(OSError):  # another visitor's sweep may have been quicker
+            if sound.stat().st_mtime < time.time() - KEPT_S:
+                shutil.rmtree(sound)

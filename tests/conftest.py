@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from training import finished, start, tiny  # noqa: F401  (fixtures)
 
 if TYPE_CHECKING:
+    from serving import Server
+
     from narrator.engine import Engine
     from narrator.speech.pyttsx3_engine import Pyttsx3Engine
 
@@ -44,6 +47,21 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Server"]:
+    """The real page in a process of its own, over the variants of serving.py; one for all tests that need it."""
+    from serving import served_variants
+
+    with served_variants(tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def address(server: "Server") -> str:
+    """Where that page is, with a slash at the end."""
+    return server.address
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ from transformers.generation.logits_process import (
 
 from narrator.settings import GenerationSettings
 
+_CROWDED = 0.75  # share of sequences still going under which the others are dropped from the cache
 
 def memory(decoder: GPT2LMHeadModel, hidden: torch.Tensor, picture: torch.Tensor | None = None) -> EncoderDecoderCache:
     """A cache whose cross-attention part is filled: keys and values are computed once per picture, then shared.
@@ -74,18 +75,25 @@ def steps(decoder: GPT2LMHeadModel, hidden: torch.Tensor, settings: GenerationSe
     draws = _Draws(settings, rows, hidden.device, shared=samples > 1)
     tokens = torch.full((rows, 1), config.bos_token_id, device=hidden.device)
     done = torch.zeros(rows, dtype=torch.bool, device=hidden.device)
+    live = torch.arange(rows, device=hidden.device)  # sequences that the cache holds
     for _ in range(min(settings.max_new_tokens, config.n_positions)):
-        output = decoder(input_ids=tokens[:, -1:], past_key_values=cache, encoder_hidden_states=hidden)
-        logits = output.logits[:, -1].float()  # (N, V)
+        output = decoder(input_ids=tokens[live, -1:], past_key_values=cache, encoder_hidden_states=hidden)
+        logits = output.logits[:, -1].float()  # (live, V)
         allowed = logits.index_fill(1, banned, -torch.inf)
-        chosen = draws.choose(chain(tokens, allowed))  # (N,)
-        probability = logits.softmax(-1).gather(1, chosen[:, None])[:, 0]
-        chosen, probability = chosen.masked_fill(done, config.pad_token_id), probability.masked_fill(done, 1.0)
+        said = draws.choose(chain(tokens[live], allowed), live)  # (live,)
+        chosen = torch.full((rows,), config.pad_token_id, device=hidden.device)
+        probability = torch.ones(rows, device=hidden.device)
+        chosen[live] = said.masked_fill(done[live], config.pad_token_id)
+        probability[live] = logits.softmax(-1).gather(1, said[:, None])[:, 0].masked_fill(done[live], 1.0)
         tokens = torch.cat([tokens, chosen[:, None]], dim=1)
         yield chosen, probability
-        done = done | (chosen == config.eos_token_id)
-        if bool(done.all()):
+        done[live] |= said == config.eos_token_id
+        going = ~done[live]
+        if not bool(going.any()):
             return
+        if int(going.sum()) < _CROWDED * len(live):  # what has ended need not be computed any more
+            cache.batch_select_indices(going.nonzero()[:, 0])
+            live = live[going]
 
 
 class _Draws:
@@ -93,20 +101,21 @@ class _Draws:
 
     def __init__(self, settings: GenerationSettings, rows: int, device: torch.device, *, shared: bool) -> None:
         self.greedy = settings.temperature == 0
+        # Many samples of one picture must differ, so they share one stream of random numbers. Otherwise each row has
+        # its own, so that a batch says the same as one by one.
         self.shared = shared
-        if shared:  # many samples of one picture must differ, so they share one stream of random numbers
-            self.generator = None
-        else:  # each row has its own, so that a batch says the same as one by one
-            self.generators = [torch.Generator(device).manual_seed(settings.seed) for _ in range(rows)]
+        seeded = () if self.greedy or shared else range(rows)
+        self.generators = [torch.Generator(device).manual_seed(settings.seed) for _ in seeded]
 
-    def choose(self, logits: torch.Tensor) -> torch.Tensor:
+    def choose(self, logits: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """One token for each of the (R, V) logits; rows: which sequences these are."""
         if self.greedy:
             return logits.argmax(-1)
         probabilities = logits.softmax(-1)
         if self.shared:
             return torch.multinomial(probabilities, 1)[:, 0]
-        return torch.cat([torch.multinomial(row, 1, generator=generator)
-                          for row, generator in zip(probabilities, self.generators, strict=True)])
+        return torch.cat([torch.multinomial(row, 1, generator=self.generators[index])
+                          for row, index in zip(probabilities, rows.tolist(), strict=True)])
 
 
 @torch.inference_mode()

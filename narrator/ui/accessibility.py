@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+from narrator.narrate import word_spans
 from narrator.records import Narration
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
@@ -45,7 +45,7 @@ def how_sure(narration: Narration | None) -> str:
     count = len(narration.uncertain)
     noun = "word is a guess" if count == 1 else "words are guesses"
     return (f'{head}<p>{average} {count} {noun}: {words}.</p>'
-            f'<p class="guesses">{_marked(narration.text, narration.uncertain)}</p></section>')
+            f'<p class="guesses">{_marked(narration.text, narration.uncertain_at)}</p></section>')
 
 
 def left_out(problems: Sequence[str]) -> str:
@@ -57,15 +57,12 @@ def left_out(problems: Sequence[str]) -> str:
     return f'<section aria-labelledby="left-out-title">{title}<ul>{rows}</ul></section>'
 
 
-def _marked(text: str, uncertain: tuple[str, ...]) -> str:
-    """The text with each uncertain word, found in order, inside <mark>."""
-    parts, at = [], 0
-    for word in uncertain:
-        found = re.compile(rf"(?<!\w){re.escape(word)}(?!\w)").search(text, at)
-        if found is None:
-            continue
-        parts.append(escape(text[at:found.start()]))
-        parts.append(f'<mark>{escape(word)}<span class="unseen"> (a guess)</span><sup aria-hidden="true">?</sup>'
-                     "</mark>")
-        at = found.end()
+def _marked(text: str, uncertain_at: Sequence[int]) -> str:
+    """The text with its uncertain words, given by their places among its words, inside <mark>."""
+    spans, parts, at = word_spans(text), [], 0
+    for start, end in (spans[place] for place in uncertain_at if place < len(spans)):
+        parts.append(escape(text[at:start]))
+        parts.append(f'<mark>{escape(text[start:end])}<span class="unseen"> (a guess)</span>'
+                     '<sup aria-hidden="true">?</sup></mark>')
+        at = end
     return "".join(parts) + escape(text[at:])

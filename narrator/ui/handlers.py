@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import logging
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
@@ -14,18 +13,19 @@ from narrator.catalog import load_variants
 from narrator.knobs import build, knobs
 from narrator.narrate import Update, narrate
 from narrator.pictures import open_picture
-from narrator.records import NarratorError, Voice
+from narrator.records import NarratorError, Speech, Voice
 from narrator.settings import GenerationSettings
 from narrator.speech import engine as speech_engine
 from narrator.ui.accessibility import how_sure, status
 from narrator.ui.work import newest
-from narrator.uploads import new_sound_path
+from narrator.uploads import new_sound
 
-STOPPED = status("Stopped. What was written so far is kept.", "stopped")
 READY = status("Choose a picture, then press Describe.")
 SHOWN_BY_BROWSERS = {"JPEG", "PNG", "WEBP", "GIF", "BMP"}
 
-log = logging.getLogger(__name__)
+DESCRIBING, DESCRIBED, SPEAKING = "describing", "described", "speaking"
+STOPPED = {DESCRIBING: status("Stopped. What was written so far is kept.", "stopped"),
+           SPEAKING: status("Stopped. Nothing is spoken.", "stopped")}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,7 @@ class View:
     text: str | None = None
     sure: str | None = None
     path: Path | None = None  # of a sound
+    doing: str = ""  # DESCRIBING or SPEAKING while there is something to stop, DESCRIBED once a Narration is finished
 
 
 def settings_from(values: Sequence[Any]) -> GenerationSettings:
@@ -44,8 +45,10 @@ def settings_from(values: Sequence[Any]) -> GenerationSettings:
 
 
 async def describe(path: str | None, variant_id: str, prompt: str, values: Sequence[Any]) -> AsyncIterator[View]:
-    """Views of a description as it grows. Errors become a status line; what was written before them stays."""
-    yield View(text="", sure="")
+    """Views of a description as it grows. Errors become a status line; what was written before them stays.
+
+    The words of before, which may be a person's own, stay until the first ones of the new description are there.
+    """
     shown, written = "", ""
     try:
         settings = settings_from(values)
@@ -59,9 +62,10 @@ async def describe(path: str | None, variant_id: str, prompt: str, values: Seque
                 return
             line = update.status if update.status and update.status != shown else None
             text = update.text if update.text != written else None
+            sure = "" if text is not None and not written else None  # the figures of the words that go now
             shown, written = line or shown, update.text
             if line or text is not None:
-                yield View(status=status(line, "busy") if line else None, text=text)
+                yield View(status=status(line, "busy") if line else None, text=text, sure=sure, doing=DESCRIBING)
     except NarratorError as error:
         yield View(status=status(str(error), "error"))
     except Exception as error:  # the page must not say "Describing…" for ever; the error itself goes on
@@ -73,12 +77,17 @@ def _finished(update: Update) -> View:
     narration = update.narration
     assert narration is not None
     line = f"Described in {narration.total_s:.1f} s."
-    return View(status=status(line, "done", spoken=narration.text), text=narration.text, sure=how_sure(narration))
+    return View(status=status(line, "done", spoken=narration.text), text=narration.text, sure=how_sure(narration),
+                doing=DESCRIBED)
+
+
+def stopped(doing: str) -> str:
+    """The status line after Stop, given what was being done (see View)."""
+    return STOPPED.get(doing) or status("There is nothing to stop.")
 
 
 def unexpected(error: Exception) -> str:
-    """A status line for what nobody foresaw."""
-    log.error("unexpected", exc_info=error)
+    """A status line for what nobody foresaw. Raise the error afterwards: Gradio then writes it to the terminal."""
     return status(f"Something unexpected went wrong ({type(error).__name__}). Try again; the terminal that runs this "
                   "app shows the details.", "error")
 
@@ -128,13 +137,12 @@ def first_voice(voices: Sequence[Voice]) -> str | None:
 
 async def speak(text: str, voice: str | None, speed: float, pitch: int) -> AsyncIterator[View]:
     """Views of a sound being made: a status line at once, then the file, or the reason why there is none."""
-    yield View(status=status("Making the sound…", "busy"))
+    yield View(status=status("Making the sound…", "busy"), doing=SPEAKING)
+    stop = threading.Event()
     try:
         if speed is None or pitch is None:
             raise NarratorError("Speed and pitch need a number each. Fill them in; 1 and 50 are usual.")
-        path = new_sound_path()
-        made = await asyncio.to_thread(speech_engine().synthesize, text or "", path, voice=voice, speed=float(speed),
-                                       pitch=int(pitch))
+        made = await asyncio.to_thread(_sound, text or "", voice, float(speed), int(pitch), stop)
     except NarratorError as error:
         yield View(status=status(str(error), "error"))
     except Exception as error:
@@ -142,3 +150,10 @@ async def speak(text: str, voice: str | None, speed: float, pitch: int) -> Async
         raise
     else:
         yield View(status=status(f"Speaking, {made.seconds:.1f} s long.", "done"), path=made.path)
+    finally:
+        stop.set()  # whoever pressed Stop or left the page waits for no sound
+
+
+def _sound(text: str, voice: str | None, speed: float, pitch: int, stop: threading.Event) -> Speech:
+    with new_sound() as path:
+        return speech_engine().synthesize(text, path, voice=voice, speed=speed, pitch=pitch, stop=stop)

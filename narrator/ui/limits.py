@@ -1,7 +1,8 @@
-"""What the server lets in and out: which hosts may name it, what a page may load, how big a file may be."""
+"""What the server lets in and out: where it listens, which hosts may name it, what a page may load."""
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import json
 import os
@@ -10,6 +11,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any
 
+from narrator.records import NarratorError
 from narrator.ui.accessibility import ASSETS
 
 Scope = MutableMapping[str, Any]
@@ -19,6 +21,29 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 MAX_FILE = "20mb"
 ICONS = {"/icons/icon-192.png": ("192x192", "any"), "/icons/icon-512.png": ("512x512", "any"),
          "/icons/icon-maskable-512.png": ("512x512", "maskable")}
+
+
+def place() -> tuple[str, int]:
+    """(host, port) to listen on: GRADIO_SERVER_NAME and GRADIO_SERVER_PORT, else 127.0.0.1 and 7860.
+
+    Raises NarratorError for a port that is none or is taken, and for a name that is not this machine's.
+    """
+    name = os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1"
+    given = os.environ.get("GRADIO_SERVER_PORT") or "7860"
+    if not (given.isascii() and given.isdigit() and 0 < int(given) < 65536):
+        raise NarratorError(f"GRADIO_SERVER_PORT is {given!r:.40}; set it to a number from 1 to 65535.")
+    port = int(given)
+    try:
+        family, _, _, _, address = socket.getaddrinfo(name.strip("[]"), port, type=socket.SOCK_STREAM)[0]
+        socket.create_server(address[:2], family=family).close()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise NarratorError(f"Port {port} is taken by another program; end that one, or choose another port, as in "
+                                f"GRADIO_SERVER_PORT={port % 65535 + 1}.") from None
+        reason = (error.strerror or str(error)).partition(" (")[0]
+        raise NarratorError(f"The page cannot be served on {name}, port {port} ({reason}); change "
+                            "GRADIO_SERVER_NAME or GRADIO_SERVER_PORT.") from None
+    return name, port
 
 
 def content_security_policy() -> str:
@@ -67,6 +92,7 @@ class Door:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        send = self._with_headers(send)
         host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
         if not host_is_ours(host):
             await _answer(send, 400, b"text/plain; charset=utf-8",
@@ -76,7 +102,7 @@ class Door:
         elif scope["path"] in ICONS:
             await _answer(send, 200, b"image/png", (ASSETS / Path(scope["path"]).name).read_bytes())
         else:
-            await self.app(scope, receive, self._with_headers(send))
+            await self.app(scope, receive, send)
 
     def _with_headers(self, send: Send) -> Send:
         async def sender(message: MutableMapping[str, Any]) -> None:

@@ -32,6 +32,7 @@ class Parts:
     left_out: Any = None
     settings: list[Any] = dataclasses.field(default_factory=list)
     status: Any = None
+    doing: Any = None  # a gr.State: handlers.View.doing
     text: Any = None
     sure: Any = None
     copy: Any = None
@@ -57,11 +58,13 @@ def narrate_tab(page: Any) -> None:
             _getting(parts)
         with gr.Column(min_width=280, elem_id="more"):
             _choosing(parts, first)
-    _wire_describing(parts)
+    running = [_wire_describing(parts)]
+    if parts.speak is not None:
+        running += _wire_speaking(parts, running[0])
+    _wire_stopping(parts, running)
+    _wire_giving(parts)
     _wire_variants(parts, page)
     _wire_keeping(parts)
-    if parts.speak is not None:
-        _wire_speaking(parts)
 
 
 def _giving(parts: Parts, first: Variant | None) -> None:
@@ -122,6 +125,7 @@ def _getting(parts: Parts) -> None:
     import gradio as gr
 
     parts.status = gr.HTML(handlers.first_words(), elem_id="status")
+    parts.doing = gr.State("")
     parts.text = gr.Textbox(label="Description", lines=4, max_lines=10, interactive=True, elem_id="description",
                             placeholder="The description appears here. You can edit it.", autoscroll=False)
     voices, silence = handlers.known_voices()
@@ -157,29 +161,31 @@ def _choosing_voice(parts: Parts, voices: Sequence[Voice]) -> None:
     parts.at_once = gr.Checkbox(False, label="Speak each new description by itself", elem_id="at-once")
 
 
-def _wire_describing(parts: Parts) -> None:
+def _wire_describing(parts: Parts) -> Any:
+    """The event of describing."""
     import gradio as gr
 
     async def describing(path: str | None, variant: str, prompt: str, *values: Any) -> Any:
         async for view in handlers.describe(path, variant, prompt, values):
-            yield [gr.skip() if part is None else part for part in (view.status, view.text, view.sure)]
-
-    async def speak_by_itself(wanted: bool, text: str, *voice: Any) -> Any:
-        if not wanted or not text:
-            yield gr.skip(), gr.skip(), gr.skip()
-            return
-        async for update in _spoken(text, *voice):
-            yield update
+            yield [*(gr.skip() if part is None else part for part in (view.status, view.text, view.sure)), view.doing]
 
     inputs = [parts.picture, parts.variant, parts.prompt, *parts.settings]
-    outputs = [parts.status, parts.text, parts.sure]
-    running = gr.on([parts.describe.click, parts.prompt.submit], describing, inputs, outputs, concurrency_limit=8,
-                    concurrency_id="describe", trigger_mode="once", **QUIETLY)
-    parts.stop.click(None, cancels=[running], **QUIETLY).then(lambda: handlers.STOPPED, None, parts.status,
-                                                              queue=False, **QUIETLY)
-    if parts.speak is not None:
-        running.success(speak_by_itself, [parts.at_once, parts.text, *parts.voice],
-                        [parts.status, parts.sound, parts.save_sound], **QUIETLY).then(None, js=PLAY, **QUIETLY)
+    outputs = [parts.status, parts.text, parts.sure, parts.doing]
+    return gr.on([parts.describe.click, parts.prompt.submit], describing, inputs, outputs, concurrency_limit=8,
+                 concurrency_id="describe", trigger_mode="once", **QUIETLY)
+
+
+def _wire_stopping(parts: Parts, running: Sequence[Any]) -> None:
+    def stopped(doing: str) -> Any:
+        return handlers.stopped(doing), ""
+
+    parts.stop.click(None, cancels=list(running), **QUIETLY).then(
+        stopped, parts.doing, [parts.status, parts.doing], queue=False, **QUIETLY)
+
+
+def _wire_giving(parts: Parts) -> None:
+    import gradio as gr
+
     gr.on([parts.picture.upload, parts.picture.input], handlers.check_picture, parts.picture,
           [parts.picture, parts.status], trigger_mode="always_last", **QUIETLY)
     for button, path in parts.examples:
@@ -207,20 +213,36 @@ def _giver(path: Path) -> Any:
 
 
 async def _spoken(text: str, *voice: Any) -> Any:
-    """(status, player, download) as the sound is made."""
+    """(status, player, download, doing) as the sound is made."""
     import gradio as gr
 
     async for view in handlers.speak(text, *voice):
         if view.path is None:
-            yield view.status, gr.skip(), gr.skip()
+            yield view.status, gr.skip(), gr.skip(), view.doing
         else:
             yield (view.status, gr.Audio(value=str(view.path), visible=True),
-                   gr.DownloadButton(value=str(view.path), interactive=True))
+                   gr.DownloadButton(value=str(view.path), interactive=True), view.doing)
 
 
-def _wire_speaking(parts: Parts) -> None:
-    parts.speak.click(_spoken, [parts.text, *parts.voice], [parts.status, parts.sound, parts.save_sound],
-                      concurrency_limit=4, concurrency_id="speak", **QUIETLY).then(None, js=PLAY, **QUIETLY)
+def _wire_speaking(parts: Parts, describing: Any) -> list[Any]:
+    """The events of speaking: the button's, and the one after `describing`."""
+    import gradio as gr
+
+    async def by_itself(wanted: bool, doing: str, text: str, *voice: Any) -> Any:
+        if not wanted or doing != handlers.DESCRIBED or not text:  # a refusal is a success, too, to Gradio
+            yield (gr.skip(),) * 4
+            return
+        async for update in _spoken(text, *voice):
+            yield update
+
+    outputs = [parts.status, parts.sound, parts.save_sound, parts.doing]
+    asked = parts.speak.click(_spoken, [parts.text, *parts.voice], outputs, concurrency_limit=4,
+                              concurrency_id="speak", **QUIETLY)
+    unasked = describing.success(by_itself, [parts.at_once, parts.doing, parts.text, *parts.voice], outputs,
+                                 concurrency_limit=4, concurrency_id="speak", **QUIETLY)
+    for event in (asked, unasked):
+        event.then(None, js=PLAY, **QUIETLY)
+    return [asked, unasked]
 
 
 def _wire_keeping(parts: Parts) -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
-from serving import served, write_variants
 
 WIDE, PHONE = (1280, 800), (390, 844)
 WAIT_MS = 120_000  # a second on an idle machine
@@ -44,21 +42,6 @@ class Visit:
 
     def text(self) -> str:
         return self.page.input_value("#description textarea")
-
-
-@pytest.fixture(scope="package")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("page")
-
-
-@pytest.fixture(scope="package")
-def address(folder: Path) -> Iterator[str]:
-    write_variants(folder / "checkpoints")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with served(folder, port, NARRATOR_CHECKPOINTS=str(folder / "checkpoints")) as running:
-        yield running
 
 
 @pytest.fixture(scope="package")

@@ -14,10 +14,10 @@ from torch.utils.data import Dataset
 from narrator.families.encoder_decoder import PictureInput
 from narrator.pictures import open_picture
 from narrator.records import Example
+from trainer.recipes.teacher import IGNORED
 
 Item = dict[str, Any]
 VIEWS = 2  # of each picture in the feature cache: as it is, and mirrored
-IGNORED = -100  # labels that count for nothing
 
 
 class Pictures(Dataset):

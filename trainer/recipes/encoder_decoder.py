@@ -14,20 +14,19 @@ from torch import nn
 from torch.utils.data import Dataset
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast, VisionEncoderDecoderModel
 
-from narrator.families.decoding import memory
 from narrator.families.encoder_decoder import EncoderDecoder, PictureInput
 from narrator.families.mobilenet_patches import MobileNetPatches, MobileNetPatchesConfig
 from narrator.metrics.tokenize import ptb_tokens
 from narrator.records import Example, Inputs, NarratorError, Variant
 from trainer.config import Data, Stage, TrainingConfig
 from trainer.data import read_examples
-from trainer.recipes.captions import IGNORED, Features, Pictures, Words, cache_features, collate
+from trainer.recipes.captions import Features, Pictures, Words, cache_features, collate
 from trainer.recipes.self_critical import Reward, self_critical_loss
+from trainer.recipes.teacher import IGNORED, teacher_forced
 from trainer.recipes.words import encode, make_tokenizer
 
 COMMON_WORDS = 60  # the most frequent words say nothing about a picture
 SHARD_SIZE = "9MB"
-LENGTH_GROUPS = 3
 
 
 class EncoderDecoderRecipe:
@@ -149,22 +148,12 @@ class EncoderDecoderRecipe:
 
     def _cross_entropy(self, decoder: GPT2LMHeadModel, patches: torch.Tensor, batch: dict[str, torch.Tensor],
                        smoothing: float) -> torch.Tensor:
-        """Mean over the tokens of all captions, the ends included. Captions go through the decoder in groups of like
-        length: padded to the longest of all, half of the work would be on padding."""
-        labels, picture = batch["labels"], batch["picture"]  # (N, T), (N,)
-        lengths = (labels != IGNORED).sum(1)
+        """Mean over the tokens of all captions, the ends included."""
         total = patches.new_zeros((), dtype=torch.float32)
-        for rows in lengths.argsort().chunk(LENGTH_GROUPS):
-            wanted = labels[rows, :int(lengths[rows[-1]])]
-            start = torch.full_like(wanted[:, :1], decoder.config.bos_token_id)
-            given = torch.cat([start, wanted[:, :-1].clamp(min=0)], dim=1)
-            cache = memory(decoder, patches, picture[rows])
-            states = decoder.transformer(given, past_key_values=cache, encoder_hidden_states=patches).last_hidden_state
-            kept = wanted != IGNORED
-            logits = decoder.lm_head(states[kept]).float()  # (tokens that count, V)
-            total = total + nn.functional.cross_entropy(logits, wanted[kept], label_smoothing=smoothing,
+        for _, wanted, logits in teacher_forced(decoder, patches, batch["picture"], batch["labels"]):
+            total = total + nn.functional.cross_entropy(logits, wanted[wanted != IGNORED], label_smoothing=smoothing,
                                                         reduction="sum")
-        return total / lengths.sum()
+        return total / (batch["labels"] != IGNORED).sum()
 
     def _learned(self, stage: Stage) -> tuple[list[Example], list[list[list[int]]]]:
         """Pictures and encoded captions of the stage, with or without the repeats."""

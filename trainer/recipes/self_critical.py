@@ -10,10 +10,11 @@ from collections.abc import Sequence
 import torch
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from narrator.families.decoding import memory, steps
+from narrator.families.decoding import steps
 from narrator.metrics.cider import CiderD
 from narrator.metrics.tokenize import ptb_tokens
 from narrator.settings import GenerationSettings
+from trainer.recipes.teacher import IGNORED, teacher_forced
 
 
 class Reward:
@@ -54,15 +55,13 @@ def self_critical_loss(decoder: GPT2LMHeadModel, patches: torch.Tensor, rows: Se
     others = (grouped.sum(1, keepdim=True) - grouped) / (samples - 1)
     advantage = (grouped - others).flatten()  # (B * samples,)
 
-    start = torch.full_like(tokens[:, :1], decoder.config.bos_token_id)
-    given = torch.cat([start, tokens[:, :-1]], dim=1)
     picture = torch.arange(len(patches), device=patches.device).repeat_interleave(samples)
-    cache = memory(decoder, patches, picture)
-    states = decoder.transformer(given, past_key_values=cache, encoder_hidden_states=patches).last_hidden_state
-    kept = tokens != decoder.config.pad_token_id  # the end is kept, what follows it is not
-    logits = decoder.lm_head(states[kept]).float()
-    logits[:, reward.never] = -torch.inf
-    log_probability = logits.log_softmax(-1).gather(1, tokens[kept][:, None])[:, 0]
-    weight = advantage[:, None].expand_as(tokens)[kept]
+    labels = tokens.masked_fill(tokens == decoder.config.pad_token_id, IGNORED)  # the end counts, what follows does not
+    total = patches.new_zeros((), dtype=torch.float32)
+    for group, wanted, logits in teacher_forced(decoder, patches, picture, labels):
+        kept = wanted != IGNORED
+        allowed = logits.index_fill(1, torch.tensor(reward.never, device=logits.device), -torch.inf)
+        log_probability = allowed.log_softmax(-1).gather(1, wanted[kept][:, None])[:, 0]
+        total = total - (advantage[group][:, None].expand_as(wanted)[kept] * log_probability).sum()
     decoder.train(was_training)
-    return -(weight * log_probability).mean()
+    return total / (labels != IGNORED).sum()
