@@ -1,7 +1,8 @@
 """Decoding for decoders that look at a picture: one step at a time with a key-value cache, greedily or by sampling.
 
-transformers' `generate` does the same and more (beams go through it); this loop exists because it can be left after any
-step, tells each token's probability, and is quicker for one short sentence (benchmarks/describe.py).
+transformers' `generate` does the same and more (beams go through it). This loop exists because it can be left after any
+step, tells each token's probability as it comes, and draws each picture's random numbers by itself, at the same speed
+(benchmarks/describe.py).
 """
 
 from collections.abc import Iterator, Sequence

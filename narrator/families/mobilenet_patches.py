@@ -4,6 +4,7 @@ Importing this module registers the architecture with transformers, so that
 `VisionEncoderDecoderModel.from_pretrained` can load it.
 """
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ class MobileNetPatches(PreTrainedModel):
     def __init__(self, config: MobileNetPatchesConfig) -> None:
         super().__init__(config)
         self.trunk = MobileNetV2Model(config, add_pooling_layer=False)
-        _leave_out_normalisation(self.trunk)
+        _streamline(self.trunk)
         channels = self.trunk.conv_1x1.convolution.out_channels
         patches = (int(config.image_size) // _STRIDE) ** 2
         self.projection = nn.Linear(channels, config.hidden_size)
@@ -74,10 +75,19 @@ def _convolution_layers(model: nn.Module) -> list[Any]:
     return [module for module in model.modules() if hasattr(module, "convolution") and hasattr(module, "normalization")]
 
 
-def _leave_out_normalisation(model: nn.Module) -> None:
-    for layer in _convolution_layers(model):
-        layer.convolution.bias = nn.Parameter(torch.zeros(layer.convolution.out_channels))
+def _streamline(trunk: nn.Module) -> None:
+    """Leave out the normalisations, and copies that change nothing: a fifth of the time."""
+    for layer in _convolution_layers(trunk):
+        convolution = layer.convolution
+        convolution.bias = nn.Parameter(torch.zeros(convolution.out_channels))
         layer.normalization = None
+        if isinstance(layer.activation, nn.ReLU6):
+            layer.activation = nn.ReLU6(inplace=True)
+        if layer.config.tf_padding and convolution.stride == (1, 1):  # TensorFlow pads both sides alike: so can we
+            layer.config = copy.copy(layer.config)
+            layer.config.tf_padding = False
+            convolution.padding = tuple((size - 1) // 2 * dilation for size, dilation
+                                        in zip(convolution.kernel_size, convolution.dilation, strict=True))
 
 
 AutoConfig.register(MobileNetPatchesConfig.model_type, MobileNetPatchesConfig)

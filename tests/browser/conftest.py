@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from bad_input import CAT
 from playwright.sync_api import Browser, Page, sync_playwright
 
 WIDE, PHONE = (1280, 800), (390, 844)
@@ -39,6 +41,13 @@ class Visit:
     def choose(self, variant: str) -> None:
         self.page.click("#variant input")
         self.page.get_by_role("option", name=variant, exact=True).click()
+
+    def describe(self, picture: Path = CAT) -> str:
+        """The description of a picture."""
+        self.give(picture)
+        self.page.click("#describe")
+        assert re.match(r"✓\s*Described in \d+\.\d s\.", self.status("done"))
+        return self.text()
 
     def text(self) -> str:
         return self.page.input_value("#description textarea")
