@@ -15,7 +15,7 @@ from transformers import AutoConfig, AutoModel, MobileNetV2Config, MobileNetV2Mo
 from transformers.modeling_outputs import BaseModelOutput
 
 _STRIDE = 32  # picture pixels per patch side
-_NOT_COPIED = ("architectures", "id2label", "label2id", "model_type", "transformers_version", "dtype")
+_NOT_COPIED = ("_name_or_path", "architectures", "id2label", "label2id", "model_type", "transformers_version", "dtype")
 
 
 @strict
