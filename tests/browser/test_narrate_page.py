@@ -60,7 +60,7 @@ def test_the_text_can_be_edited_copied_saved_and_is_what_is_spoken(visit: Open) 
     mine = "My own words: <b>kept</b> as they are."
     seen.page.fill("#description textarea", mine)
     seen.page.click("#copy")
-    assert seen.status("done") == "Copied."
+    seen.page.locator("#status .line", has_text="Copied.").wait_for(timeout=WAIT_MS)
     assert seen.page.evaluate("navigator.clipboard.readText()") == mine
     with seen.page.expect_download() as saved:
         seen.page.click("#save-text")
