@@ -35,6 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except NarratorError as error:
         warn(error)
         return 2
+    except ModuleNotFoundError as error:
+        warn(f"The package {error.name} is not installed here: use the environment that `make run` made "
+             "(.venv/bin/python), or run `pip install -r requirements.txt`.")
+        return 2
     except BrokenPipeError:  # whoever read has seen enough, as in `... | head -1`
         _drop_output()
         return 1

@@ -38,7 +38,7 @@ def how_sure(narration: Narration | None) -> str:
     head = '<section aria-labelledby="sure-title"><h2 id="sure-title">How sure</h2>'
     if narration.confidence is None:
         return f"{head}<p>This variant does not tell how sure it is of its words.</p></section>"
-    average = f"{narration.confidence:.0%} sure of each word, on average."
+    average = f"{narration.confidence:.0%} sure of each word, on average (sure is not the same as right)."
     if not narration.uncertain:
         return f"{head}<p>{average} No word stands out as a guess.</p></section>"
     words = ", ".join(f"“{escape(word)}”" for word in narration.uncertain)
