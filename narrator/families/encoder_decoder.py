@@ -20,7 +20,7 @@ from narrator.families.decoding import steps, token_probabilities
 from narrator.records import NarratorError, Piece, Variant
 from narrator.settings import GenerationSettings
 
-_AT_ONCE = 4  # pictures: a processor's cache holds what so many need on their way; 64 at once take 2.5 times as long
+_AT_ONCE = 4  # pictures: a processor's cache holds what so many need on their way; 64 at once take twice as long
 _JOINED = ((" '", "'"), (" n't", "n't"), ("-lrb- ", "("), (" -rrb-", ")"))  # PTB tokens, as people write them
 
 

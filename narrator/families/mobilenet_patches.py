@@ -28,7 +28,7 @@ class MobileNetPatchesConfig(MobileNetV2Config):
 
 class MobileNetPatches(PreTrainedModel):
     """Picture -> patches. The batch normalisations are folded into the convolutions (exact for a frozen normalisation):
-    one training step takes two thirds of the time, one description ten milliseconds less."""
+    a training step of the encoder takes two thirds of the time."""
 
     config: MobileNetPatchesConfig
     base_model_prefix = "encoder"

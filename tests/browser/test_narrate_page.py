@@ -188,7 +188,7 @@ def test_an_example_needs_two_presses(visit: Open) -> None:
     seen.page.click("#example-coffee-cup")
     seen.page.wait_for_selector("#picture img")
     seen.page.click("#describe")
-    seen.status("done")
+    assert "Described in" in seen.status("done") and seen.text()
 
 
 def test_what_is_left_out_of_the_list_is_said(visit: Open) -> None:
