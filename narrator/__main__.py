@@ -1,4 +1,4 @@
-"""The command line: `python -m narrator describe | speak | evaluate | score | variants`.
+"""The command line: `python -m narrator describe | speak | evaluate | score | variants | pull | remove`.
 
 Exit codes: 0 all done; 1 a photograph failed; 2 nothing could be done, for a reason given in one sentence on stderr;
 130 stopped by Ctrl-C.
@@ -14,11 +14,12 @@ import os
 import sys
 from collections.abc import Sequence
 
-from narrator.commands import describe, evaluate, score, speak, variants
+from narrator.commands import describe, evaluate, pull, remove, score, speak, variants
 from narrator.commands.common import warn
 from narrator.records import NarratorError
 
-COMMANDS = {"describe": describe, "speak": speak, "evaluate": evaluate, "score": score, "variants": variants}
+COMMANDS = {"describe": describe, "speak": speak, "evaluate": evaluate, "score": score, "variants": variants,
+            "pull": pull, "remove": remove}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,6 +5,7 @@ The files are read anew at each call (a few kilobytes), so that a model that has
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import os
@@ -66,12 +67,11 @@ def find_variant(variant_id: str, checkpoints: Path | None = None) -> Variant:
 
 
 def default_variant(checkpoints: Path | None = None) -> Variant:
-    """The first of the catalog. Raises NarratorError when it is empty."""
-    variants = load_variants(checkpoints)
-    if not variants:
-        raise NarratorError("There is no variant yet: train one, or set NARRATOR_CHECKPOINTS to a folder of "
-                            "checkpoints.")
-    return next(iter(variants.values()))
+    """The first of the catalog that is a folder of this machine. Raises NarratorError when there is none."""
+    for variant in load_variants(checkpoints).values():
+        if Path(variant.source).is_absolute():
+            return variant
+    raise NarratorError("There is no variant yet: train one, or set NARRATOR_CHECKPOINTS to a folder of checkpoints.")
 
 
 def checkpoint_folders(checkpoints: Path | None = None) -> list[Path]:
@@ -80,6 +80,21 @@ def checkpoint_folders(checkpoints: Path | None = None) -> list[Path]:
         return [Path(checkpoints)]
     added = os.environ.get("NARRATOR_CHECKPOINTS", "")
     return list(dict.fromkeys([CHECKPOINTS, *(Path(part).expanduser() for part in added.split(os.pathsep) if part)]))
+
+
+def bundled_ids() -> list[str]:
+    """Ids of the checkpoints that come with this project, the default first; [] where variants.yaml cannot be read."""
+    return _read_shipped({}, {})
+
+
+def manifest_folder(variant_id: str, checkpoints: Path | None = None) -> Path | None:
+    """The checkpoint folder whose variant.yaml has that id; None for a variant of variants.yaml, or for none."""
+    for parent in checkpoint_folders(checkpoints):
+        for folder in _subfolders(parent, {}):
+            with contextlib.suppress(NarratorError):
+                if read_variant(folder / MANIFEST).id == variant_id:
+                    return folder
+    return None
 
 
 def read_variant(manifest: Path) -> Variant:

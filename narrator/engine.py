@@ -15,6 +15,7 @@ from pathlib import Path
 
 from narrator.catalog import MANIFEST, find_variant
 from narrator.families import family_class
+from narrator.hub import resolve
 from narrator.records import Family, NarratorError, Variant
 from narrator.turns import Stopped, Turns
 from narrator.weights import bytes_needed, check_checkpoint, free_bytes
@@ -136,6 +137,7 @@ class Engine:
 
     def _ready(self, variant: Variant, device: str, announce: Announce | None) -> Family:
         """The family from memory or from disk. The device's lock is held."""
+        variant = resolve(variant)  # a model of the Hub: the folder of its snapshot
         stamp = _stamp(variant)
         with self._guard:
             held = self._loaded.get(variant.id)
@@ -146,7 +148,6 @@ class Engine:
             self._drop(variant.id)
         if announce:
             announce(_loading(variant))
-        _check_here(variant)
         check_checkpoint(variant)
         _check_adapter(variant)
         self._make_room(variant, device)
@@ -194,15 +195,8 @@ def _loading(variant: Variant) -> str:
 def _stamp(variant: Variant) -> int:
     try:
         return (Path(variant.source) / MANIFEST).stat().st_mtime_ns
-    except OSError:  # a Hub id, or a source without a manifest of its own
+    except OSError:  # a snapshot of the Hub, which has a folder for each version, or a server
         return 0
-
-
-def _check_here(variant: Variant) -> None:
-    """Raise NarratorError for a Hub id: a library would look for a folder of that name below the current one."""
-    if not Path(variant.source).is_absolute():  # narrator.catalog makes folders absolute
-        raise NarratorError(f"{variant.title} is not on this machine: download {variant.source} into a folder and give "
-                            "that folder as its 'source'.")
 
 
 def _check_adapter(variant: Variant) -> None:

@@ -12,20 +12,22 @@ from narrator.records import NarratorError
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Knob:
-    """What a setting means to a person: `unit` ("" for none), closed range `low`..`high` (None for open), `says`."""
+    """What a setting means to a person: `unit` ("" for none), closed range `low`..`high` (None for open), `says`;
+    `recipes`: the only training recipes that use it (() for all)."""
 
     unit: str
     says: str
     low: float | None = None
     high: float | None = None
     choices: tuple[str, ...] = ()
+    recipes: tuple[str, ...] = ()
 
 
 def knob(default: Any, *, says: str, unit: str = "", low: float | None = None, high: float | None = None,
-         choices: tuple[str, ...] = ()) -> Any:
+         choices: tuple[str, ...] = (), recipes: tuple[str, ...] = ()) -> Any:
     """A dataclass field that carries its `Knob`. `default` may be a value or a zero-argument callable for
     containers."""
-    metadata = {"knob": Knob(unit=unit, says=says, low=low, high=high, choices=choices)}
+    metadata = {"knob": Knob(unit=unit, says=says, low=low, high=high, choices=choices, recipes=recipes)}
     if isinstance(default, (list, dict)) or callable(default):
         factory = default if callable(default) else lambda: type(default)(default)
         return dataclasses.field(default_factory=factory, metadata=metadata)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from narrator.catalog import find_variant
 from narrator.engine import Engine, shared_engine
 from narrator.pictures import MAX_PIXELS, Source, almost_empty, open_picture, picture_sha256
-from narrator.records import Narration, NarratorError, Piece, Variant
+from narrator.records import Family, Narration, NarratorError, Piece, Variant
 from narrator.settings import GenerationSettings
 from narrator.turns import Stopped
 
@@ -156,7 +156,7 @@ def _check(variant: Variant, image: Source | None, prompt: str, settings: Genera
     """Open and check what was given. Raises NarratorError that says what is missing."""
     started = time.perf_counter()
     prompt = (prompt or "").strip() or variant.default_prompt
-    if variant.inputs.image and image is None:
+    if variant.inputs.image and not variant.inputs.text and image is None:  # of a prompt the family knows what it needs
         raise NarratorError(f"{variant.title} describes a picture: give it one first.")
     if variant.inputs.text and not variant.inputs.image and not prompt:
         raise NarratorError(f"{variant.title} goes on from a prompt: write one first.")
@@ -179,6 +179,7 @@ def _stream(request: _Request, engine: Engine, stop: threading.Event | None, pie
     """Generate under the device lock, collecting `pieces`. Raises Stopped within a step of `stop`."""
     first = last = 0.0
     with engine.use(request.variant.id, stop=stop) as family:
+        _refuse_unsupported(family, request)
         yield Update(text="", status="Describing …")
         with contextlib.closing(family.stream(request.picture, request.prompt, request.settings)) as stream:  # type: ignore[type-var]
             for piece in stream:
@@ -202,6 +203,7 @@ def _describe_batch(requests: list[_Request | NarratorError], engine: Engine) ->
     times: dict[int, float] = {}
     if wanted:
         with engine.use(wanted[0].variant.id) as family:
+            _refuse_unsupported(family, wanted[0])
             results = family.batch([request.picture for request in wanted], [request.prompt for request in wanted],
                                    wanted[0].settings)
         times = {id(request): request.elapsed() for request in wanted}
@@ -214,6 +216,15 @@ def _describe_batch(requests: list[_Request | NarratorError], engine: Engine) ->
             yield _narration(request, pieces, tidy(_joined(pieces)), (took, took))
         else:
             yield _narration(request, [], ALMOST_EMPTY, (0.0, request.elapsed()))
+
+
+def _refuse_unsupported(family: Family, request: _Request) -> None:
+    """Raise NarratorError for a setting that was changed and that the family would leave out in silence."""
+    defaults = GenerationSettings()
+    for name in getattr(family, "unsupported", ()):
+        if getattr(request.settings, name) != getattr(defaults, name):
+            raise NarratorError(f"{request.variant.title} does not know the setting {name}: leave it at "
+                                f"{getattr(defaults, name)}, or take another model.")
 
 
 def _narration(request: _Request, pieces: Sequence[Piece], text: str, times: tuple[float, float]) -> Narration:

@@ -138,7 +138,11 @@ class Voice:
 
 
 class Family(Protocol):
-    """One kind of model architecture. Built as `Family(variant, device)`; holds the weights until `close()`."""
+    """One kind of model architecture. Built as `Family(variant, device)`; holds the weights until `close()`.
+
+    A family may have `takes_adapter = True` (it puts `variant.adapter` on), and `unsupported`, the names of the
+    GenerationSettings that it does not know: a request that changes one is refused.
+    """
 
     def stream(self, image: Image | None, prompt: str, settings: Any) -> Iterator[Piece]:
         """Yield pieces as they are generated; closing the iterator ends the generation within a step."""

@@ -27,7 +27,8 @@ def check_checkpoint(variant: Variant) -> None:
     if not folder.is_dir():
         raise NarratorError(f"{variant.title}: its folder {folder} is missing; {_MEND}.")
     _json(folder / "config.json")
-    whole = _sharded(folder) or [_header(path) for path in sorted(folder.glob("*.safetensors"))]
+    whole = [_header(path) for path in sorted(folder.glob("*.safetensors"))]
+    whole = _sharded(folder) or whole
     if not whole:
         raise NarratorError(f"{folder}: holds no weights (*.safetensors); {_MEND}.")
     if variant.adapter is not None:
@@ -39,14 +40,22 @@ def check_checkpoint(variant: Variant) -> None:
 def bytes_needed(variant: Variant) -> tuple[int, int]:
     """(least, most) bytes that the weights take in memory, by what is on disk, or by the catalog for a Hub id.
 
-    Least: kept as they are stored. Most: widened to float32, and a fifth on top for what is computed with them.
+    Least: kept as they are stored. Most: widened to float32, and a fifth on top for what is computed with them. Reads
+    headers alone, and an adapter's too; (0, 0) for a model that runs elsewhere. Raises NarratorError for damaged files.
     """
-    if _is_folder(variant.source):
-        headers = [_header(path) for path in Path(variant.source).glob("*.safetensors")]
-        parameters = sum(_parameters(header) for header in headers)
-    else:
-        parameters = variant.parameters
-    return parameters * _BYTES.get(variant.dtype, 2), int(parameters * 4 * 1.2)
+    if variant.family == "remote":
+        return 0, 0
+    if not _is_folder(variant.source):
+        return stored_bytes(variant), int(variant.parameters * 4 * 1.2)
+    headers = [_header(path) for path in Path(variant.source).glob("*.safetensors")]
+    if variant.adapter is not None:
+        headers.append(_header(Path(variant.adapter) / "adapter_model.safetensors"))
+    return sum(map(_stored, headers)), int(sum(map(_parameters, headers)) * 4 * 1.2)
+
+
+def stored_bytes(variant: Variant) -> int:
+    """Bytes of the weights on disk, by the catalog's count and dtype; 0 where it does not say how many there are."""
+    return variant.parameters * _BYTES.get(variant.dtype, 2)
 
 
 def free_bytes(device: str) -> int:
@@ -127,6 +136,10 @@ def _header(path: Path) -> dict[str, Any]:
         raise NarratorError(f"{path.parent}: its weights {path.name} are cut short ({size:,} of {8 + length + end:,} "
                             f"bytes); {_MEND}.")
     return tensors
+
+
+def _stored(header: dict[str, Any]) -> int:
+    return max((int(value["data_offsets"][1]) for value in header.values()), default=0)
 
 
 def _parameters(header: dict[str, Any]) -> int:

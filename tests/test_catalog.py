@@ -11,6 +11,7 @@ import yaml
 from narrator import catalog
 from narrator.catalog import default_variant, find_variant, load_variants, problems
 from narrator.families import FAMILIES, family_class
+from narrator.hub import is_hub_id
 from narrator.records import Inputs, NarratorError
 
 GOOD: dict[str, Any] = {
@@ -28,12 +29,16 @@ def put(parent: Path, name: str, text: str | None = None, **changes: Any) -> Pat
     (folder / "variant.yaml").write_text(yaml.safe_dump(values) if text is None else text, encoding="utf-8")
     return folder
 
+REAL = catalog.SHIPPED
+
 
 @pytest.fixture(autouse=True)
 def no_other_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The catalog of an empty house: nothing of this machine's checkpoints."""
     monkeypatch.delenv("NARRATOR_CHECKPOINTS", raising=False)
     monkeypatch.setattr(catalog, "CHECKPOINTS", tmp_path / "own")
+    (tmp_path / "shipped.yaml").write_text("bundled: [photo-captioner]\nvariants: []\n", encoding="utf-8")
+    monkeypatch.setattr(catalog, "SHIPPED", tmp_path / "shipped.yaml")
 
 
 def test_a_checkpoint_becomes_a_variant(tmp_path: Path) -> None:
@@ -76,8 +81,11 @@ def test_a_model_that_has_just_been_trained_is_there_at_once(tmp_path: Path) -> 
 
 
 def test_the_real_catalog_is_whole(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The shipped variants.yaml has no entry that cannot be read."""
-    assert catalog.SHIPPED.exists() and problems() == []
+    """The shipped variants.yaml has no entry that cannot be read, and says what to know before a download."""
+    monkeypatch.setattr(catalog, "SHIPPED", REAL)
+    assert problems() == []
+    far = [variant for variant in load_variants().values() if is_hub_id(variant.source)]
+    assert len(far) >= 10 and all(one.parameters and one.license and one.provenance for one in far)
 
 
 DAMAGED: dict[str, tuple[dict[str, Any], str]] = {

@@ -128,11 +128,16 @@ def test_a_damaged_checkpoint_is_one_sentence(tmp_path: Path, photos: list[Path]
     assert "not valid YAML" in sentence(describe(tmp_path, *photos))
 
 
-@pytest.mark.parametrize("arguments", [[], ["paint"], ["describe"], ["speak", "hello"], ["evaluate"], ["score"],
+@pytest.mark.parametrize("arguments", [[], ["paint"], ["speak", "hello"], ["evaluate"], ["score"],
                                        ["describe", "x.jpg", "--beams", "3"]])
 def test_usage_errors(arguments: list[str]) -> None:
     done = narrator(*arguments)
     assert done.returncode == 2 and done.stderr.startswith("usage: narrator") and "Traceback" not in done.stderr
+
+
+def test_what_a_variant_takes_is_asked_for(tmp_path: Path, photos: list[Path]) -> None:
+    save_tiny_captioner(tmp_path / TINY)
+    assert "describes photographs: name one" in sentence(describe(tmp_path))
 
 
 @needs_voice

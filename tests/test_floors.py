@@ -13,12 +13,13 @@ FLOORS = {
     "narrator": 0, "narrator.records": 0, "narrator.knobs": 0, "narrator.settings": 0, "narrator.pictures": 0,
     "narrator.turns": 0,
     "narrator.catalog": 1, "narrator.families": 1, "narrator.metrics": 1, "narrator.weights": 1,
-    "narrator.engine": 2, "narrator.history": 2, "narrator.speech": 2, "narrator.video": 2,
+    "narrator.engine": 2, "narrator.hub": 2, "narrator.history": 2, "narrator.speech": 2, "narrator.video": 2,
     "narrator.narrate": 3, "narrator.evaluate": 3,
     "narrator.uploads": 4, "narrator.api": 4, "narrator.ui": 4, "narrator.commands": 4, "narrator.__main__": 4,
     "trainer": 10, "trainer.config": 10, "trainer.events": 10, "trainer.readers": 10,
-    "trainer.data": 11, "trainer.jobs": 11, "trainer.card": 12, "trainer.evaluation": 12, "trainer.recipes": 12,
-    "trainer.run": 12, "trainer.stages": 13, "trainer.loop": 14, "trainer.tab": 15, "trainer.__main__": 16,
+    "trainer.data": 11, "trainer.scenes": 11, "trainer.questions": 11, "trainer.jobs": 11,
+    "trainer.card": 12, "trainer.evaluation": 12, "trainer.recipes": 12, "trainer.run": 12, "trainer.stages": 13,
+    "trainer.loop": 14, "trainer.doctor": 14, "trainer.tab": 15, "trainer.__main__": 16,
     "app": 20,
 }
 # Narrower than the floors: of the trainer, these may import nothing else.

@@ -176,14 +176,15 @@ def test_what_a_variant_needs_is_asked_for(tmp_path: Path) -> None:
     write_checkpoint(tmp_path, "asks", inputs={"image": True, "text": True}, default_prompt="What is it?")
     engine = Engine(tmp_path, device="cpu")
     table = [("sees", None, "", "describes a picture"), ("goes-on", photo(), "  ", "from a prompt"),
-             ("asks", None, "Why?", "describes a picture"), ("goes-on", None, "x" * (MAX_PROMPT + 1), "shorten it"),
+             ("goes-on", None, "x" * (MAX_PROMPT + 1), "shorten it"),
              ("sees", b"%PDF-1.4", "", "starts with %PDF"), ("seas", photo(), "", "Did you mean 'sees'")]
     for variant_id, image, prompt, expected in table:
         with pytest.raises(NarratorError, match=expected):
             list(narrate(variant_id, image, prompt, engine=engine))
     assert Sayer.alive == []
     for variant_id, image, prompt, kept in [("sees", photo(), "unused", ""), ("goes-on", None, " Once ", "Once"),
-                                            ("asks", photo(), "", "What is it?"), ("asks", photo(), "Why?", "Why?")]:
+                                            ("asks", photo(), "", "What is it?"), ("asks", photo(), "Why?", "Why?"),
+                                            ("asks", None, "Why?", "Why?")]:  # its family says what it needs
         done = list(narrate(variant_id, image, prompt, engine=engine))[-1].narration
         assert done is not None and done.prompt == kept
         assert (done.image_sha256 is None) == (image is None)

@@ -17,6 +17,7 @@ LARGEST_BYTES = 10 * 1024 * 1024  # a Space refuses a larger file that is not in
 FILE_LINES, FUNCTION_LINES, PARAMETERS = 300, 40, 6
 # What is longer, and why. "file" or "file:function" -> reason.
 LONGER = {
+    "narrator/knobs.py:knob": "what a setting declares, all by keyword but its default",
     "narrator/records.py:synthesize": "the protocol of the next",
     "narrator/speech/pyttsx3_engine.py:synthesize": "the page's controls, as the protocol has them, and a way to stop",
     "narrator/evaluate.py:evaluate": "what a person may ask of an evaluation, keyword-only after the first two",

@@ -86,7 +86,7 @@ def test_a_second_run_replaces_nothing(start: Start, tiny: Path, finished: Path,
     assert code == 0, said
     assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"tiny", "tiny-2"}
     assert (tmp_path / "checkpoints" / "tiny" / "variant.yaml").stat().st_mtime_ns == before
-    assert set(load_variants(tmp_path / "checkpoints")) == {"tiny", "tiny-2"}, "both can be picked"
+    assert list(load_variants(tmp_path / "checkpoints"))[:2] == ["tiny", "tiny-2"], "both can be picked"
     assert "--variant tiny-2" in (tmp_path / "checkpoints" / "tiny-2" / "README.md").read_text(encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""The command line of the trainer: run a preset, resume a run, list runs."""
+"""The command line of the trainer: run a preset, resume a run, list runs, look at a preset before it runs."""
 
 import argparse
 import ctypes
@@ -69,6 +69,21 @@ def list_runs(options: argparse.Namespace) -> int:
     return 0
 
 
+def doctor(options: argparse.Namespace) -> int:
+    """What a preset would train and take, before anything is downloaded or started."""
+    from trainer.doctor import examine, told  # torch and transformers
+
+    config = load_config(options.preset, options.set)
+    try:
+        root = resolve_data_root(options.data_root)
+    except NarratorError as error:
+        print(f"trainer: {error}", file=sys.stderr)  # the model can be counted without its data
+        root = Path("data")
+    found = examine(config, root)
+    print(json.dumps([dataclasses.asdict(one) for one in found]) if options.json else told(config, found))
+    return 0
+
+
 def _train(folder: Path, config: TrainingConfig) -> int:
     _keep_memory()
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")  # one device a run: the Trainer would wrap the model for several
@@ -117,6 +132,12 @@ def _parser() -> argparse.ArgumentParser:
     again = commands.add_parser("resume", help="go on with a run that was stopped or broke off")
     again.add_argument("run", type=Path, help="its folder, such as runs/photo-captioner-20260101T000000Z")
     again.set_defaults(command=resume)
+    look = commands.add_parser("doctor", help="what a preset would train: parameters, memory, steps")
+    look.add_argument("preset", type=Path, help="a YAML file")
+    look.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting, as for run")
+    look.add_argument("--data-root", help="folder of the data sets (else NARRATOR_DATA, else data/)")
+    look.add_argument("--json", action="store_true", help="as JSON")
+    look.set_defaults(command=doctor)
     listing = commands.add_parser("list", help="the runs and how they stand")
     listing.add_argument("--json", action="store_true", help="as JSON")
     listing.set_defaults(command=list_runs)

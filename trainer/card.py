@@ -1,6 +1,7 @@
 """The model card of a trained variant: data, licences, provenance, scores of every stage, and its command."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,25 +9,27 @@ import yaml
 
 from trainer import jobs
 from trainer.config import TrainingConfig
+from trainer.recipes import RECIPES
 
 Scores = dict[str, dict[str, dict[str, float]]]  # data set -> metric -> value, low, high
 PLACES = "places.json"  # in a run's folder: where it reads data and leaves its variant, and the command that began it
-_SHOWN = {"cider_d": "CIDEr-D", "bleu_4": "BLEU-4", "rouge_l": "ROUGE-L"}
 
 
-def write_card(run: Path, out: Path, config: TrainingConfig, final: Scores) -> None:
-    """Write metrics.json and README.md to `out`. final: scores of the saved variant on each dev set."""
+def write_card(run: Path, out: Path, config: TrainingConfig, final: Scores, more: str = "") -> None:
+    """Write metrics.json and README.md to `out`. final: scores of the saved variant on each dev set. more: what the
+    recipe adds, in Markdown."""
     stages = [json.loads((run / "stages" / stage.name / "stage.json").read_text(encoding="utf-8"))
               for stage in config.stages]
     command = json.loads((run / PLACES).read_text(encoding="utf-8"))["command"]
     metrics = {"variant": config.name, "beams": config.eval_beams, "scores": final, "stages": stages}
     jobs.write_whole(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
-    jobs.write_whole(out / "README.md", card(config, final, stages, command))
+    jobs.write_whole(out / "README.md", card(config, final, stages, command, more))
 
 
-def card(config: TrainingConfig, final: Scores, stages: list[dict[str, Any]], command: str) -> str:
+def card(config: TrainingConfig, final: Scores, stages: list[dict[str, Any]], command: str, more: str = "") -> str:
     """The card in Markdown, with the Hub's header."""
-    header = {"license": config.license, "pipeline_tag": "image-to-text", "library_name": "transformers",
+    kind = RECIPES[config.recipe]
+    header = {"license": config.license, "pipeline_tag": kind.task, "library_name": "transformers",
               "model-index": [_index(config, final)]}
     beams = config.eval_beams
     evaluations = "\n".join(f"python -m narrator evaluate --variant {config.name} --data DATA/{source.path}"
@@ -37,18 +40,18 @@ def card(config: TrainingConfig, final: Scores, stages: list[dict[str, Any]], co
     return "\n".join([
         "---", yaml.safe_dump(header, sort_keys=False).strip(), "---", "", f"# {config.title or config.name}", "",
         config.provenance, "", config.card.strip(), "", "## Scores", "",
-        f"Value (95 % bootstrap interval over the pictures), {beams} beams; narrator/metrics/scores.py gives the "
-        "formulas. The last rows are of the weights in this folder:", "", "```console", evaluations, "```", "",
-        *_table(final, stages), "", "## How it was made", "", "```console", command, "```", "",
+        f"{kind.how.format(beams=beams)} The last rows are of the weights in this folder:", "", "```console",
+        evaluations, "```", "", *_table(kind.shown, final, stages), "", *([more, ""] if more else []),
+        "## How it was made", "", "```console", command, "```", "",
         "| stage | objective | steps | minutes |", "| --- | --- | --- | --- |", *steps, "",
-        "Dev pictures chose the best weights of each stage (greedy CIDEr-D) and served for this report, "
+        f"The dev sets chose the best weights of each stage ({kind.best_by}) and served for this report, "
         "for nothing else.", ""])
 
 
-def _table(final: Scores, stages: list[dict[str, Any]]) -> list[str]:
-    rows = [f"| after stage | data | {' | '.join(_SHOWN.values())} |", "| --- | --- |" + " --- |" * len(_SHOWN)]
+def _table(shown: Mapping[str, str], final: Scores, stages: list[dict[str, Any]]) -> list[str]:
+    rows = [f"| after stage | data | {' | '.join(shown.values())} |", "| --- | --- |" + " --- |" * len(shown)]
     for name, scores in [*((stage["name"], stage["scores"]) for stage in stages), ("**as shipped**", final)]:
-        rows += [f"| {name} | {data} | {' | '.join(_cell(of_set[metric]) for metric in _SHOWN)} |"
+        rows += [f"| {name} | {data} | {' | '.join(_cell(of_set[metric]) for metric in shown)} |"
                  for data, of_set in scores.items()]
     return rows
 
@@ -60,6 +63,6 @@ def _cell(score: dict[str, float]) -> str:
 def _index(config: TrainingConfig, final: Scores) -> dict[str, Any]:
     """The Hub's `model-index` of one model."""
     return {"name": config.name, "results": [
-        {"task": {"type": "image-to-text"}, "dataset": {"name": data, "type": data.split("/")[0]},
+        {"task": {"type": RECIPES[config.recipe].task}, "dataset": {"name": data, "type": data.split("/")[0]},
          "metrics": [{"type": metric, "value": score["value"]} for metric, score in of_set.items()]}
         for data, of_set in final.items()]}

@@ -7,10 +7,15 @@ from typing import Any
 
 import yaml
 
-from narrator.knobs import build, knob
+from narrator.knobs import build, knob, knobs
 from narrator.records import NarratorError
 
-OBJECTIVES = ("language", "caption", "self_critical")
+RECIPES = ("encoder_decoder", "causal_lm", "projector_lm", "image_gpt", "hub_vlm")
+OBJECTIVES = ("language", "caption", "self_critical", "distill", "answer", "picture_tokens")
+_CAPTIONER = ("encoder_decoder",)
+_PROMPTED = ("causal_lm",)
+_SEEING = ("encoder_decoder", "projector_lm")
+_SPEAKING = ("causal_lm", "projector_lm", "hub_vlm")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,6 +25,8 @@ class Data:
     path: str
     split: str | None = None
     repeat: int = knob(1, unit="times", low=1, high=100, says="How often each picture is seen in an epoch.")
+    limit: int | None = knob(None, unit="pictures", low=1,
+                             says="Only the first so many, each with all its captions; empty for all.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,7 +36,10 @@ class Stage:
     name: str
     objective: str = knob("caption", choices=OBJECTIVES, says=(
         "language: captions alone, words of one standing in for the picture of another; "
-        "caption: cross-entropy on pictures; self_critical: sampled captions rewarded by CIDEr-D (SCST)."))
+        "caption: cross-entropy on pictures; self_critical: sampled captions rewarded by CIDEr-D (SCST); "
+        "distill: the encoder learns to see what the teacher's sees; "
+        "answer: cross-entropy on the answer to a prompt, its end included; "
+        "picture_tokens: cross-entropy on the pieces of a picture and on its class."))
     train_encoder: bool = knob(
         False, says="Whether the picture encoder learns too; if not, its features are computed once.")
     repeat: bool = knob(
@@ -39,6 +49,10 @@ class Stage:
                            says="Pictures in a step, each with all its captions.")
     learning_rate: float = knob(4e-4, unit="per step", low=1e-8, high=0.1, says="Peak step size of the decoder.")
     encoder_learning_rate: float = knob(1e-4, unit="per step", low=0.0, high=0.1, says="Peak step size of the encoder.")
+    train_language: bool = knob(
+        False, says="Whether the language model behind a projector learns too, by adapters where `lora` is set.")
+    language_learning_rate: float = knob(2e-4, unit="per step", low=0.0, high=0.1,
+                                         says="Peak step size of the language model behind a projector.")
     warmup: float = knob(0.05, unit="share of the steps", low=0.0, high=1.0, says="Steps in which the step size rises.")
     weight_decay: float = knob(0.01, low=0.0, high=1.0, says="AdamW's weight decay, on matrices only.")
     label_smoothing: float = knob(0.1, low=0.0, high=0.9, says="Share of the target spread over all words.")
@@ -50,28 +64,94 @@ class Stage:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Lora:
+    """Low-rank adapters (Hu et al. 2021) on a frozen base."""
+
+    r: int = knob(16, unit="columns", low=1, high=1024, says="Rank of each adapter.")
+    alpha: float = knob(32.0, low=0.01, high=4096, says="Its output is scaled by alpha / r.")
+    dropout: float = knob(0.1, low=0.0, high=0.9, says="Dropout on what an adapter reads.")
+    targets: str = knob("", says="Layers that get one, such as q_proj,v_proj; empty for all linear ones but the last.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     """A whole run. Paths are relative to the data root."""
 
     name: str = knob("", says="Id of the variant it makes: lower-case words joined by hyphens.")
     title: str = knob("", says="What the variant is called on the page.")
-    recipe: str = knob("encoder_decoder", choices=("encoder_decoder",), says="What kind of model is trained.")
+    recipe: str = knob("encoder_decoder", choices=RECIPES, says="What kind of model is trained.")
     license: str = knob("", says="Licence of the weights, as the data allow it.")
     provenance: str = knob("", says="One sentence: trained by whom, on what.")
     card: str = knob("", says="Markdown for the model card: data, licences, limits.")
     data: list[Data] = knob(list, says="Pictures with captions to learn from.")
-    text: list[Data] = knob(list, says="Captions without pictures, for the language objective.")
+    text: list[Data] = knob(list, recipes=_CAPTIONER, says="Captions without pictures, for the language objective.")
     dev: list[Data] = knob(list, says="Held-out pictures: early stopping and reports.")
-    encoder: str = knob("", says="Folder of the encoder that training starts from; empty for random weights.")
+    encoder: str = knob("", recipes=_SEEING,
+                        says="Picture encoder to start from: a folder below the data root, checkpoints/ID of a "
+                             "variant, or a Hub id in the download cache; empty for random weights.")
+    projector: str = knob("linear", choices=("linear", "residual"), recipes=("projector_lm",),
+                          says="Between encoder and language model: a matrix, or one with a residual block after it.")
+    vision: str = knob("mobilenet", choices=("mobilenet", "vit"), recipes=_CAPTIONER,
+                       says="Kind of encoder that begins from random weights.")
+    vision_width: int = knob(256, unit="channels", low=64, high=2048, recipes=_CAPTIONER, says="Width of a new ViT.")
+    vision_layers: int = knob(6, unit="layers", low=1, high=48, recipes=_CAPTIONER, says="Depth of a new ViT.")
+    vision_patch: int = knob(16, unit="pixels", low=4, high=64, recipes=_CAPTIONER, says="Side of a new ViT's patch.")
+    decoder: str = knob("", recipes=_CAPTIONER,
+                        says="Language model that becomes the decoder: a folder below the data root or a Hub id in the "
+                             "download cache; empty for one of words, of the width and depth below.")
+    teacher: str = knob("", recipes=_CAPTIONER,
+                        says="Variant whose eyes are learned from, and whose decoder and words are taken over.")
     width: int = knob(384, unit="channels", low=16, high=4096, says="Width of the decoder.")
     layers: int = knob(4, unit="layers", low=1, high=48, says="Depth of the decoder.")
     heads: int = knob(6, unit="heads", low=1, high=64, says="Attention heads; divides the width.")
     dropout: float = knob(0.1, low=0.0, high=0.9, says="Dropout in the decoder.")
-    min_count: int = knob(4, unit="times", low=1, high=1000, says="Rarer words are left out of the vocabulary.")
-    max_words: int = knob(24, unit="words", low=4, high=200, says="Longer captions are cut while training.")
-    image_size: int = knob(224, unit="pixels", low=32, high=1024, says="Pictures are squashed to this square.")
-    concepts: int = knob(12, unit="words", low=1, high=64,
+    min_count: int = knob(4, unit="times", low=1, high=1000, recipes=_CAPTIONER,
+                          says="Rarer words are left out of the vocabulary.")
+    max_words: int = knob(24, unit="words", low=4, high=200, recipes=_CAPTIONER,
+                          says="Longer captions are cut while training.")
+    image_size: int = knob(224, unit="pixels", low=8, high=1024, says="Pictures are squashed to this square.")
+    concepts: int = knob(12, unit="words", low=1, high=64, recipes=_CAPTIONER,
                          says="Words that stand in for a picture in the language objective.")
+    # image_gpt
+    clusters: int = knob(500, unit="tokens", low=2, high=4096, recipes=("image_gpt",),
+                         says="Kinds of patches in the codebook that pictures are read with.")
+    patch: int = knob(2, unit="pixels", low=1, high=32, recipes=("image_gpt",),
+                      says="Side of the patch that one token stands for; divides the picture's.")
+    gradient_share: float = knob(0.25, unit="of the variance", low=0.0, high=1.0, recipes=("image_gpt",),
+                                 says="What a patch's gradients weigh when like patches are put together.")
+    position_share: float = knob(0.01, unit="of the variance", low=0.0, high=1.0, recipes=("image_gpt",),
+                                 says="What a patch's place weighs when like patches are put together.")
+    positions: int = knob(0, unit="tokens", low=0, high=65536, recipes=("image_gpt",),
+                          says="Longest sequence of the model; 0 for as long as a picture with its class.")
+    lm_weight: float = knob(1.0, low=0.0, high=1000, recipes=("image_gpt",),
+                            says="Weight of the loss on the pieces of the picture (their mean).")
+    class_weight: float = knob(1.0, low=0.0, high=1000, recipes=("image_gpt",),
+                               says="Weight of the loss on the class that stands after the picture.")
+    class_first_share: float = knob(0.2, unit="of the pictures", low=0.0, high=1.0, recipes=("image_gpt",),
+                                    says="Shown after their class, so that pictures of a class can be drawn.")
+    shift: float = knob(2.0, unit="pixels", low=0.0, high=64, recipes=("image_gpt",),
+                        says="Pictures are moved by up to this while training.")
+    turn: float = knob(10.0, unit="degrees", low=0.0, high=180, recipes=("image_gpt",),
+                       says="Pictures are turned by up to this while training.")
+    zoom: float = knob(0.1, unit="of the size", low=0.0, high=0.9, recipes=("image_gpt",),
+                       says="Pictures are made larger or smaller by up to this while training.")
+    # causal_lm
+    base: str = knob("", recipes=_SPEAKING,
+                     says="Model of language (hub_vlm: of pictures too) to start from: a folder below the data root, "
+                          "checkpoints/ID of a variant, or a Hub id in the download cache; empty for random weights.")
+    lora: Lora | None = knob(None, recipes=_SPEAKING, says="Train adapters on a frozen base; empty trains all weights.")
+    quantize: str = knob("none", choices=("none", "8bit", "4bit"), recipes=_SPEAKING,
+                         says="How a frozen base is held; 8bit and 4bit need CUDA and bitsandbytes.")
+    vocabulary: int = knob(6000, unit="tokens", low=300, high=65536, recipes=_PROMPTED,
+                           says="Size of a new tokenizer, which goes with random weights.")
+    max_tokens: int = knob(128, unit="tokens", low=16, high=8192, recipes=_SPEAKING,
+                           says="Longer examples (hub_vlm: answers) are cut.")
+    held_out: float = knob(0.15, unit="share of the scenes", low=0.0, high=0.9, recipes=_PROMPTED,
+                           says="Kept for dev of a set that is named on both sides without a split.")
+    vivid: float = knob(1.0, unit="share of the captions", low=0.01, high=1.0, recipes=_PROMPTED,
+                        says="Only captions with the most adjectives a word are answers to learn.")
+    curriculum: float = knob(0.0, low=0.0, high=8.0, recipes=_PROMPTED,
+                             says="How much oftener weak types of scene are drawn after an evaluation; 0: all alike.")
     precision: str = knob("auto", choices=("auto", "bf16", "fp32"),
                           says="auto: bf16 where the processor or GPU has it.")
     eval_beams: int = knob(3, unit="beams", low=1, high=10, says="Beams of the report at the end of each stage.")
@@ -113,8 +193,13 @@ def parse_config(values: Mapping[str, Any], where: str) -> TrainingConfig:
             if not row.get(needed):
                 raise NarratorError(f"{where}: an entry of '{key}' has no '{needed}'.")
         parts[key] = [build(kind, row, f"{where}, {key} '{row[needed]}'") for row in rows]
+    if parts.get("lora") is not None:
+        if not isinstance(parts["lora"], dict):
+            raise NarratorError(f"{where}: 'lora' must be a group of settings, such as {{r: 16, alpha: 32}}.")
+        parts["lora"] = build(Lora, parts["lora"], f"{where}, lora")
     config: TrainingConfig = build(TrainingConfig, parts, where)
     _check(config, where)
+    _check_recipe(config, where)
     return config
 
 
@@ -128,6 +213,16 @@ def _check(config: TrainingConfig, where: str) -> None:
     names = [stage.name for stage in config.stages]
     if len(set(names)) < len(names):
         raise NarratorError(f"{where}: two stages have the same name.")
+
+
+def _check_recipe(config: TrainingConfig, where: str) -> None:
+    """Refuse by name what was set and the recipe takes no notice of."""
+    defaults = TrainingConfig()
+    for name, (_, declared) in knobs(TrainingConfig).items():
+        if declared.recipes and config.recipe not in declared.recipes \
+                and getattr(config, name) != getattr(defaults, name):
+            raise NarratorError(f"{where}: '{name}' is not a setting of the recipe {config.recipe}, only of "
+                                f"{', '.join(declared.recipes)}. Leave it out.")
 
 
 def check_name(name: str, where: str) -> None:

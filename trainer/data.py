@@ -12,13 +12,13 @@ from pathlib import Path
 
 from narrator.pictures import open_picture
 from narrator.records import Example, NarratorError
-from trainer.readers import coco, jsonl, sidecar, table
+from trainer.readers import coco, jsonl, karpathy, llava, sidecar, table
 from trainer.readers.rows import BadRow, Pictures, Row, check_text, check_texts, lines, load_json, show
 
 LISTED = ("captions.jsonl", "captions.json", "captions.csv")  # looked for when a folder is named
 NAMED_BAD_ROWS = 20  # the rest is counted: a terminal with 50,000 lines helps nobody
-RECOGNISED = ("JSON lines, COCO captions JSON, a CSV with the columns image and caption, "
-              "or a folder of pictures with a .txt beside each")
+RECOGNISED = ("JSON lines, COCO captions JSON, Karpathy's splits, LLaVA-Instruct JSON, "
+              "a CSV with the columns image and caption, or a folder of pictures with a .txt beside each")
 
 
 def to_stderr(message: str) -> None:
@@ -78,8 +78,12 @@ def _open(path: Path) -> tuple[Iterator[Row | BadRow], list[Path]]:
         return table.read(path), [path.parent]
     if first is not None and _is_row(first):
         return jsonl.read(path), [path.parent]
-    if path.suffix.lower() == ".json" or (first or b"{").lstrip().startswith(b"{"):
+    if path.suffix.lower() == ".json" or (first or b"{").lstrip().startswith((b"{", b"[")):
         data = coco.load(path)
+        if llava.is_llava(data):
+            return llava.read(path, data), coco.roots(path)
+        if karpathy.is_karpathy(data):
+            return karpathy.read(path, data), karpathy.roots(path)
         if isinstance(data, dict):
             return coco.read(path, data), coco.roots(path)
     raise NarratorError(f"{path} is none of the formats that can be read here. Name {RECOGNISED}.")

@@ -28,7 +28,7 @@ def evaluate(family: Any, sets: Mapping[str, Sequence[Example]], *, beams: int, 
 
 
 def overall(scores: Mapping[str, Mapping[str, Score]], sets: Mapping[str, Sequence[Example]]) -> float:
-    """One figure for early stopping: CIDEr-D, the sets weighted by their pictures."""
+    """One figure for early stopping of a describer: CIDEr-D, the sets weighted by their pictures."""
     total = sum(len(examples) for examples in sets.values())
     return sum(scores[name]["cider_d"].value * len(examples) for name, examples in sets.items()) / total
 

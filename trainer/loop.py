@@ -18,13 +18,11 @@ from narrator.records import NarratorError, Variant
 from trainer import jobs
 from trainer.card import write_card
 from trainer.config import Stage, TrainingConfig
-from trainer.evaluation import evaluate, plain
+from trainer.evaluation import plain
 from trainer.events import EventLog
-from trainer.recipes.encoder_decoder import EncoderDecoderRecipe, read_pictures
+from trainer.recipes import recipe_class
 from trainer.run import Run, Stopped, stage_steps, stop_on_signals
 from trainer.stages import learn, seconds_of
-
-RECIPES = {"encoder_decoder": EncoderDecoderRecipe}
 
 
 def run_job(folder: Path, config: TrainingConfig, root: Path, out: Path, *, strict: bool = False) -> Path:
@@ -54,8 +52,8 @@ def run_job(folder: Path, config: TrainingConfig, root: Path, out: Path, *, stri
 def _begin(folder: Path, config: TrainingConfig, root: Path, events: EventLog, strict: bool) -> Run:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     events.append("started", device=str(device), torch=torch.__version__, transformers=transformers.__version__)
-    recipe = RECIPES[config.recipe](config, root, folder, device, strict=strict)
-    dev = {source.path: read_pictures(root, source, strict=strict)[:config.eval_limit] for source in config.dev}
+    recipe = recipe_class(config.recipe)(config, root, folder, device, strict=strict)
+    dev = {source.path: recipe.read_dev(source, strict=strict)[:config.eval_limit] for source in config.dev}
     run = Run(folder=folder, config=config, recipe=recipe, dev=dev, events=events, device=device)
     run.total = sum(stage_steps(stage, recipe) for stage in config.stages)
     return run
@@ -79,10 +77,11 @@ def _publish(run: Run, model: Any, out: Path) -> Path:
     part = out.with_name(f".{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     variant = run.recipe.save(model, part)
-    scores = evaluate(run.recipe.saved(part, variant, run.device), run.dev, beams=run.config.eval_beams, intervals=True,
-                      tell=run.tell("final: dev"))
+    scores = run.recipe.evaluate(run.recipe.saved(part, variant, run.device), run.dev, beams=run.config.eval_beams,
+                                 intervals=True, tell=run.tell("final: dev"))
     out = free_folder(out)  # another run may have taken the name meanwhile
-    write_card(run.folder, part, dataclasses.replace(run.config, name=out.name), plain(scores))
+    write_card(run.folder, part, dataclasses.replace(run.config, name=out.name), plain(scores),
+               run.recipe.report(part))
     _manifest(part, dataclasses.replace(variant, id=out.name))
     part.rename(out)
     _manifest(run.folder, dataclasses.replace(variant, id=out.name, source=str(out.resolve())))  # says: done
@@ -108,13 +107,13 @@ def _stage(run: Run, stage: Stage, model: Any) -> Any:
     home, steps = run.home(stage), stage_steps(stage, run.recipe)
     run.events.append("stage", stage=stage.name, objective=stage.objective, steps=steps, total_steps=run.total)
     if steps:
-        model = learn(run, stage, model, steps)
+        model = run.recipe.finish(learn(run, stage, model, steps))
         run.recipe.forget()
     scores = {}
     if stage.objective != "language":
         with run.recipe.autocast():
-            scores = plain(evaluate(run.recipe.family(model), run.dev, beams=run.config.eval_beams, intervals=True,
-                                    tell=run.tell(f"{stage.name}: dev")))
+            scores = plain(run.recipe.evaluate(model, run.dev, beams=run.config.eval_beams, intervals=True,
+                                               tell=run.tell(f"{stage.name}: dev")))
     model.save_pretrained(home / "best")
     report = {"name": stage.name, "objective": stage.objective, "steps": steps, "beams": run.config.eval_beams,
               "seconds": round(seconds_of(home)), "scores": scores}

@@ -20,7 +20,8 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from trainer import jobs
 from trainer.config import Stage
-from trainer.evaluation import evaluate, overall, plain
+from trainer.evaluation import plain
+from trainer.recipes import RECIPES
 from trainer.run import Run, Stopped, show_progress, stage_steps
 
 PROGRESS_S = 10.0  # seconds between two lines of progress
@@ -101,15 +102,16 @@ class StageTrainer(Trainer):
         return loss
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Greedy descriptions of the dev pictures, scored; best-kept and early stopping go by `eval_cider_d`."""
+        """The recipe's scores of the dev sets, greedily; best-kept and early stopping go by `eval_score`."""
         run = self.run_
         with run.recipe.autocast():
-            scores = evaluate(run.recipe.family(self.model), run.dev, beams=1, intervals=False)
-        metrics = {"eval_cider_d": overall(scores, run.dev)}
+            scores = run.recipe.evaluate(self.model, run.dev, beams=1, intervals=False, tell=lambda done, total: None)
+        metrics = {"eval_score": run.recipe.overall(scores, run.dev)}
         step = run.offset + self.state.global_step
-        run.events.append("evaluation", stage=self.stage.name, step=step, cider_d=metrics["eval_cider_d"],
+        run.events.append("evaluation", stage=self.stage.name, step=step, score=metrics["eval_score"],
                           scores=plain(scores))
-        told = [f"{name} CIDEr-D {found['cider_d'].value:.3f} BLEU-4 {found['bleu_4'].value:.3f}"
+        shown = list(RECIPES[run.config.recipe].shown.items())[:2]
+        told = [" ".join([name, *(f"{title} {found[metric].value:.3f}" for metric, title in shown)])
                 for name, found in scores.items()]
         print(f"{self.stage.name}: step {step:,}, {', '.join(told)}", file=sys.stderr, flush=True)
         self.log(metrics)
@@ -127,7 +129,7 @@ def _arguments(run: Run, stage: Stage) -> TrainingArguments:
         max_grad_norm=stage.max_grad_norm, seed=run.config.seed, logging_steps=1, logging_nan_inf_filter=False,
         report_to=["tensorboard"], eval_strategy="steps" if pictures else "no", eval_steps=steps // stage.evaluations,
         save_strategy="steps", save_steps=steps // stage.evaluations, save_total_limit=2,
-        load_best_model_at_end=pictures, metric_for_best_model="eval_cider_d", greater_is_better=True,
+        load_best_model_at_end=pictures, metric_for_best_model="eval_score", greater_is_better=True,
         dataloader_num_workers=run.config.workers if stage.train_encoder else 0, remove_unused_columns=False,
         restore_callback_states_from_checkpoint=True, disable_tqdm=True, use_cpu=not gpu, dataloader_pin_memory=gpu)
 

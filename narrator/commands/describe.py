@@ -18,7 +18,8 @@ SAYS = "describe photographs, a line each"
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("photos", metavar="PHOTO", nargs="+", type=Path, help="JPEG, PNG, WebP, GIF, BMP or TIFF")
+    parser.add_argument("photos", metavar="PHOTO", nargs="*", type=Path,
+                        help="JPEG, PNG, WebP, GIF, BMP or TIFF; none where the variant goes on from a prompt alone")
     parser.add_argument("--variant", metavar="ID", help="which variant describes (default: the first of the catalog)")
     parser.add_argument("--prompt", metavar="T", default="", help="what to ask, where the variant takes a prompt")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
@@ -31,19 +32,28 @@ def run(arguments: argparse.Namespace) -> int:
     from narrator.catalog import default_variant, find_variant
 
     variant = find_variant(arguments.variant) if arguments.variant else default_variant()
-    if not variant.inputs.image:
-        raise NarratorError(f"{variant.title} does not look at pictures: choose another with --variant.")
+    photos = _asked(variant, arguments)
     if arguments.speak and not arguments.speak.absolute().parent.is_dir():
         raise NarratorError(f"There is no folder {arguments.speak.parent} for the WAV: make it first.")
     describer = _Describer(variant, arguments.prompt, settings, live=not arguments.json and is_terminal(sys.stdout))
     texts: list[str] = []
-    for photo in arguments.photos:
+    for photo in photos:
         result = describer.describe(photo)
         _print(photo, result, arguments)
         if isinstance(result, Narration):
             texts.append(result.text)
     spoken = _speak(texts, arguments.speak) if arguments.speak else True
-    return 0 if spoken and len(texts) == len(arguments.photos) else 1
+    return 0 if spoken and len(texts) == len(photos) else 1
+
+
+def _asked(variant: Variant, arguments: argparse.Namespace) -> list[Path | None]:
+    """The photographs, or None where there is only a prompt. Raises NarratorError for what the variant cannot take."""
+    if arguments.photos and not variant.inputs.image:
+        raise NarratorError(f"{variant.title} does not look at pictures: leave the photograph out and give --prompt, "
+                            "or choose another with --variant.")
+    if not arguments.photos and not variant.inputs.text:
+        raise NarratorError(f"{variant.title} describes photographs: name one.")
+    return list(arguments.photos) or [None]
 
 
 class _Describer:
@@ -53,13 +63,13 @@ class _Describer:
         self.variant, self.prompt, self.settings, self.live = variant, prompt, settings, live
         self.engine: Engine | None = None
 
-    def describe(self, photo: Path) -> Narration | NarratorError:
+    def describe(self, photo: Path | None) -> Narration | NarratorError:
         """The Narration, or what is wrong with this photograph. Raises NarratorError when the variant cannot run."""
         from narrator.narrate import narrate
         from narrator.pictures import open_picture
 
         try:
-            picture = open_picture(photo)
+            picture = None if photo is None else open_picture(photo)
         except NarratorError as error:
             return error
         engine = self._loaded()
@@ -93,20 +103,21 @@ class _Describer:
             print(status, file=sys.stderr, flush=True)
 
 
-def _print(photo: Path, result: Narration | NarratorError, arguments: argparse.Namespace) -> None:
+def _print(photo: Path | None, result: Narration | NarratorError, arguments: argparse.Namespace) -> None:
     if arguments.json:
         print_json(_as_json(photo, result))
     elif isinstance(result, NarratorError):
-        warn(result if str(photo) in str(result) else f"{photo}: {result}")
+        warn(result if photo is None or str(photo) in str(result) else f"{photo}: {result}")
     else:
         name = f"{photo}: " if len(arguments.photos) > 1 else ""
         print(f"{name}{' '.join(result.text.split())}", flush=True)
 
 
-def _as_json(photo: Path, result: Narration | NarratorError) -> dict[str, Any]:
+def _as_json(photo: Path | None, result: Narration | NarratorError) -> dict[str, Any]:
+    image = None if photo is None else str(photo)
     if isinstance(result, NarratorError):
-        return {"image": str(photo), "error": str(result)}
-    return {"image": str(photo), "variant": result.variant_id, "text": result.text, "tokens": result.tokens,
+        return {"image": image, "error": str(result)}
+    return {"image": image, "variant": result.variant_id, "text": result.text, "tokens": result.tokens,
             "first_token_s": round(result.first_token_s, 4), "total_s": round(result.total_s, 4),
             "confidence": None if result.confidence is None else round(result.confidence, 4),
             "uncertain": list(result.uncertain)}

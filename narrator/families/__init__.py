@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 
 FAMILIES: dict[str, str] = {
     "encoder_decoder": "narrator.families.encoder_decoder:EncoderDecoder",
+    "causal_lm": "narrator.families.causal_lm:CausalLM",
+    "projector_lm": "narrator.families.projector_lm:ProjectorFamily",
+    "image_gpt": "narrator.families.image_gpt:ImageGpt",
+    "hub_vlm": "narrator.families.hub_vlm:HubVLM",
+    "remote": "narrator.families.remote:Remote",
 }
 
 

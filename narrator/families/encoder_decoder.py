@@ -13,10 +13,10 @@ from PIL import Image
 from transformers import AutoTokenizer, VisionEncoderDecoderConfig, VisionEncoderDecoderModel
 from transformers.generation import StoppingCriteria, StoppingCriteriaList
 from transformers.modeling_outputs import BaseModelOutput
-from transformers.utils import logging
 
 import narrator.families.mobilenet_patches  # noqa: F401  (registers the architecture of our own checkpoints)
 from narrator.families.decoding import steps, token_probabilities
+from narrator.families.loading import load_whole
 from narrator.records import NarratorError, Piece, Variant
 from narrator.settings import GenerationSettings
 
@@ -54,7 +54,7 @@ class EncoderDecoder:
             return
         said: list[int] = []
         text = ""
-        for tokens, probabilities in steps(self.model.decoder, hidden, settings, never=self.never()):
+        for tokens, probabilities in steps(self.model.decoder, self._project(hidden), settings, never=self.never()):
             said.append(int(tokens[0]))
             longer = self.text(said)
             if said[-1] != self.model.decoder.config.eos_token_id:
@@ -72,9 +72,9 @@ class EncoderDecoder:
         hidden = self._encode(images)
         if settings.num_beams > 1:
             tokens = self._beams(hidden, settings)
-            probabilities = token_probabilities(self.model.decoder, hidden, tokens)
+            probabilities = token_probabilities(self.model.decoder, self._project(hidden), tokens)
         else:
-            told = list(steps(self.model.decoder, hidden, settings, never=self.never()))
+            told = list(steps(self.model.decoder, self._project(hidden), settings, never=self.never()))
             tokens = torch.stack([step[0] for step in told], dim=1)  # (B, T)
             probabilities = torch.stack([step[1] for step in told], dim=1)
         rows = zip(tokens.tolist(), probabilities.tolist(), strict=True)
@@ -91,7 +91,11 @@ class EncoderDecoder:
         pixels = torch.stack([self.pictures(image) for image in images if image is not None]).to(self.device)
         size = _AT_ONCE if self.device.type == "cpu" else len(pixels)
         hidden = torch.cat([self.model.encoder(pixel_values=part).last_hidden_state for part in pixels.split(size)])
-        # (B, P, width)
+        return hidden  # (B, P, channels)
+
+    @torch.inference_mode()
+    def _project(self, hidden: torch.Tensor) -> torch.Tensor:
+        """(B, P, channels) -> (B, P, width): what the decoder looks at. `generate` does it by itself."""
         return self.model.enc_to_dec_proj(hidden) if hasattr(self.model, "enc_to_dec_proj") else hidden
 
     def _stream_beams(self, hidden: torch.Tensor, settings: GenerationSettings) -> Iterator[Piece]:
@@ -118,13 +122,13 @@ class EncoderDecoder:
             worker.join()
         if errors:
             raise errors[0]
-        probabilities = token_probabilities(self.model.decoder, hidden, result[0])
+        probabilities = token_probabilities(self.model.decoder, self._project(hidden), result[0])
         yield from self._pieces(result[0][0].tolist(), probabilities[0].tolist())
 
     @torch.inference_mode()
     def _beams(self, hidden: torch.Tensor, settings: GenerationSettings,
                beat: "_Heartbeat | None" = None) -> torch.Tensor:
-        """(B, P, width) -> tokens (B, T) without the start, padded."""
+        """(B, P, channels) -> tokens (B, T) without the start, padded."""
         sampling: dict[str, Any] = {"do_sample": False}
         if settings.temperature > 0:
             torch.manual_seed(settings.seed)  # generate() takes no generator
@@ -180,6 +184,11 @@ class PictureInput:
         size = values["size"]
         return cls(size["height"] if isinstance(size, dict) else int(size), values["image_mean"], values["image_std"])
 
+    def save(self, folder: Path) -> None:
+        """Write what `load` reads."""
+        text = json.dumps(self.to_dict(), indent=2) + "\n"
+        (folder / "preprocessor_config.json").write_text(text, encoding="utf-8")
+
     def to_dict(self) -> dict[str, Any]:
         """What `load` reads."""
         return {"size": {"height": self.size, "width": self.size}, "image_mean": self.mean.flatten().tolist(),
@@ -192,27 +201,12 @@ class PictureInput:
         return (pixels - self.mean) / self.std
 
 
-def _load(folder: Path) -> VisionEncoderDecoderModel:
-    """The model in float32. What is missing transformers fills with random weights, and only reports it: refused here.
-    """
+def _load(folder: Path) -> Any:
+    """The model in float32. Raises ValueError when the folder holds another kind."""
     kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
     if kind != VisionEncoderDecoderConfig.model_type:
         raise ValueError(f"config.json describes a {kind}, not a {VisionEncoderDecoderConfig.model_type}")
-    shown, told = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    try:
-        model, report = VisionEncoderDecoderModel.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, attn_implementation="eager",
-            output_loading_info=True)
-    finally:
-        logging.set_verbosity(told)
-        if shown:
-            logging.enable_progress_bar()
-    missing = sorted(name for name in report["missing_keys"] if not name.startswith("encoder.pooler."))
-    if missing:
-        raise ValueError(f"it lacks {len(missing)} tensors, such as {missing[0]}")
-    return model
+    return load_whole(VisionEncoderDecoderModel, folder, may_lack=("encoder.pooler.",), attn_implementation="eager")
 
 
 class _Heartbeat(StoppingCriteria):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from narrator.catalog import load_variants, problems
+from narrator.hub import local_folder
 from narrator.knobs import Knob, knobs
 from narrator.narrate import MAX_PROMPT
 from narrator.records import Variant, Voice
@@ -45,12 +46,12 @@ class Parts:
     examples: list[tuple[Any, Path]] = dataclasses.field(default_factory=list)
 
 
-def narrate_tab(page: Any) -> None:
-    """Build the tab inside `page`, the `gr.Blocks` that is open."""
+def narrate_tab(page: Any, tab: Any) -> None:
+    """Build the tab `tab` inside `page`, the `gr.Blocks` that is open."""
     import gradio as gr
 
     parts = Parts()
-    first = next(iter(load_variants().values()), None)
+    first = next(iter(_offered()), None)
     with gr.Row(elem_id="stage", equal_height=False):  # in the order of use, which is the order of Tab and of a phone
         with gr.Column(min_width=280, elem_id="give"):
             _giving(parts, first)
@@ -63,7 +64,7 @@ def narrate_tab(page: Any) -> None:
         running += _wire_speaking(parts, running[0])
     _wire_stopping(parts, running)
     _wire_giving(parts)
-    _wire_variants(parts, page)
+    _wire_variants(parts, page, tab)
     _wire_keeping(parts)
 
 
@@ -117,8 +118,13 @@ def _number(name: str, field: dataclasses.Field, knob: Knob, **more: Any) -> Any
     return gr.Number(value=field.default, label=title + unit, **{**options, **more})
 
 
+def _offered() -> list[Variant]:
+    """What can describe now: what is on this machine, and what a server runs."""
+    return [variant for variant in load_variants().values() if variant.family == "remote" or local_folder(variant)]
+
+
 def _titles() -> list[tuple[str, str]]:
-    return [(variant.title, variant.id) for variant in load_variants().values()]
+    return [(variant.title, variant.id) for variant in _offered()]
 
 
 def _getting(parts: Parts) -> None:
@@ -192,20 +198,21 @@ def _wire_giving(parts: Parts) -> None:
         button.click(_giver(path), None, [parts.picture, parts.status], queue=False, **QUIETLY)
 
 
-def _wire_variants(parts: Parts, page: Any) -> None:
-    """The prompt shows where the variant takes one; a model trained since is in the list after a reload."""
+def _wire_variants(parts: Parts, page: Any, tab: Any) -> None:
+    """Picture and prompt show where the variant takes them; a model that came since is in the list when the tab is
+    chosen or the page loaded."""
     import gradio as gr
 
-    def show_prompt(variant_id: str | None) -> Any:
+    def show_inputs(variant_id: str | None) -> Any:
         variant = load_variants().get(variant_id or "")
-        wanted = variant is not None and variant.inputs.text
-        return gr.Textbox(visible=wanted, value=variant.default_prompt if variant else "")
+        asked, seeing = variant is not None and variant.inputs.text, variant is None or variant.inputs.image
+        return gr.Textbox(visible=asked, value=variant.default_prompt if variant else ""), gr.Image(visible=seeing)
 
     def refresh() -> Any:
         return gr.Dropdown(choices=_titles()), left_out(problems())
 
-    parts.variant.input(show_prompt, parts.variant, parts.prompt, queue=False, **QUIETLY)
-    page.load(refresh, None, [parts.variant, parts.left_out], queue=False, **QUIETLY)
+    parts.variant.input(show_inputs, parts.variant, [parts.prompt, parts.picture], queue=False, **QUIETLY)
+    gr.on([page.load, tab.select], refresh, None, [parts.variant, parts.left_out], queue=False, **QUIETLY)
 
 
 def _giver(path: Path) -> Any:

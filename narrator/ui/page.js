@@ -6,9 +6,10 @@
   });
   const label = (selector, text) => { set(selector, "aria-label", text); set(selector, "title", text); };
   const tidy = () => {
-    set("#status", "role", "status");
-    set("#status", "aria-live", "polite");
-    set("#status", "aria-atomic", "true");
+    set("#status, #models-status", "role", "status");
+    set("#status, #models-status", "aria-live", "polite");
+    set("#status, #models-status", "aria-atomic", "true");
+    set("#models-keep", "aria-describedby", "models-question");
     set("#picture", "tabindex", "-1"); // where the skip link leads
     label('#picture button[aria-dropeffect]', "Drop a picture here or click to choose one");
     label('#picture [data-testid="source-select"] button[aria-label="Upload file"]', "Choose a picture file");

@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -12,15 +11,20 @@ from typing import Any
 import torch
 from torch import nn
 from torch.utils.data import Dataset
-from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast, VisionEncoderDecoderModel
+from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast, VisionEncoderDecoderModel
 
 from narrator.families.encoder_decoder import EncoderDecoder, PictureInput
-from narrator.families.mobilenet_patches import MobileNetPatches, MobileNetPatchesConfig
 from narrator.metrics.tokenize import ptb_tokens
 from narrator.records import Example, Inputs, NarratorError, Variant
 from trainer.config import Data, Stage, TrainingConfig
 from trainer.data import read_examples
+from trainer.evaluation import evaluate, overall
+from trainer.recipes import Recipe, Scores, Sets, Tell
 from trainer.recipes.captions import Features, Pictures, Words, cache_features, collate
+from trainer.recipes.decoders import decoder_tokenizer, new_decoder
+from trainer.recipes.distill import Teacher, distillation_loss
+from trainer.recipes.encoders import features, new_encoder, project, stand_in, trunk
+from trainer.recipes.precision import autocast
 from trainer.recipes.self_critical import Reward, self_critical_loss
 from trainer.recipes.teacher import IGNORED, teacher_forced
 from trainer.recipes.words import encode, make_tokenizer
@@ -29,16 +33,18 @@ COMMON_WORDS = 60  # the most frequent words say nothing about a picture
 SHARD_SIZE = "9MB"
 
 
-class EncoderDecoderRecipe:
+class EncoderDecoderRecipe(Recipe):
     """Builds model and data of each stage, computes the losses, saves the variant."""
 
     def __init__(self, config: TrainingConfig, root: Path, folder: Path, device: torch.device, *,
                  strict: bool = False) -> None:
         self.config, self.root, self.folder, self.device = config, root, folder, device
+        check_stages(config)
         self.examples = [example for source in config.data
                          for example in read_pictures(root, source, strict=strict) * source.repeat]
-        self.groups = [list(example.texts) for source in config.text
-                       for example in read_examples(root / source.path, split=source.split, strict=strict)]
+        self.groups = [list(example.texts) for source in config.text for example in
+                       read_examples(root / source.path, split=source.split, strict=strict)[:source.limit]]
+        self.teacher = Teacher(config.teacher, device) if config.teacher else None
         self.tokenizer = self._tokenizer()
         self.to_pixels = PictureInput(config.image_size, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
         self.captions = [self._encode(example.texts) for example in self.examples]
@@ -49,18 +55,12 @@ class EncoderDecoderRecipe:
     def prepare(self) -> tuple[VisionEncoderDecoderModel, Callable[..., Any]]:
         """The model before its first step, and the collator."""
         config, tokens = self.config, self.tokenizer
-        if config.encoder:
-            encoder = MobileNetPatches.from_mobilenet(self.root / config.encoder, config.width)
-        else:
-            encoder = MobileNetPatches(MobileNetPatchesConfig(hidden_size=config.width, image_size=config.image_size))
-        decoder = GPT2LMHeadModel(GPT2Config(
-            vocab_size=len(tokens), n_positions=config.max_words + 40, n_embd=config.width, n_layer=config.layers,
-            n_head=config.heads, add_cross_attention=True, activation_function="gelu_pytorch_tanh",
-            embd_pdrop=config.dropout, resid_pdrop=config.dropout, attn_pdrop=0.0, attn_implementation="eager",
-            bos_token_id=tokens.bos_token_id, eos_token_id=tokens.eos_token_id, pad_token_id=tokens.pad_token_id))
-        model = VisionEncoderDecoderModel(encoder=encoder, decoder=decoder)
+        model = VisionEncoderDecoderModel(encoder=new_encoder(config, self.root),
+                                          decoder=new_decoder(config, tokens, self.root))
         model.config.decoder_start_token_id = tokens.bos_token_id
         model.config.pad_token_id, model.config.eos_token_id = tokens.pad_token_id, tokens.eos_token_id
+        if self.teacher:
+            self.teacher.lend_decoder(model.decoder)
         return model, collate
 
     def size(self, stage: Stage) -> int:
@@ -90,9 +90,20 @@ class EncoderDecoderRecipe:
                                path, tell)
         return Features(views, [place[example.image] for example in examples], captions)
 
-    def family(self, model: VisionEncoderDecoderModel) -> EncoderDecoder:
-        """The model as it will narrate, for evaluations."""
-        return EncoderDecoder.around(model, self.tokenizer, self.to_pixels)
+    def read_dev(self, source: Data, *, strict: bool) -> list[Example]:
+        """Held-out pictures with their captions."""
+        return read_pictures(self.root, source, strict=strict)
+
+    def evaluate(self, model: VisionEncoderDecoderModel | EncoderDecoder, dev: Sets, *, beams: int, intervals: bool,
+                 tell: Tell) -> Scores:
+        """Descriptions of the dev pictures, scored as captions."""
+        family = model if isinstance(model, EncoderDecoder) else \
+            EncoderDecoder.around(model, self.tokenizer, self.to_pixels)
+        return evaluate(family, dev, beams=beams, intervals=intervals, tell=tell)
+
+    def overall(self, scores: Scores, dev: Sets) -> float:
+        """CIDEr-D, the sets weighted by their pictures."""
+        return overall(scores, dev)
 
     def saved(self, folder: Path, variant: Variant, device: torch.device) -> EncoderDecoder:
         """The variant as the narrator loads it from disk."""
@@ -104,10 +115,10 @@ class EncoderDecoderRecipe:
 
     def parameter_groups(self, model: VisionEncoderDecoderModel, stage: Stage) -> list[dict[str, Any]]:
         """AdamW's groups: the trunk at its own rate or frozen; no decay on vectors."""
-        trunk = {id(parameter) for parameter in model.encoder.trunk.parameters()}
+        slow = {id(parameter) for parameter in trunk(model).parameters()}
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for parameter in model.parameters():
-            in_trunk = id(parameter) in trunk
+            in_trunk = id(parameter) in slow
             parameter.requires_grad_(stage.train_encoder or not in_trunk)
             if parameter.requires_grad:
                 rate = stage.encoder_learning_rate if in_trunk else stage.learning_rate
@@ -119,6 +130,9 @@ class EncoderDecoderRecipe:
         """The stage's objective on one collated batch, a scalar."""
         with self.autocast():
             patches = self._patches(model, batch["input"], stage)  # (B, P, width)
+            if stage.objective == "distill":
+                assert self.teacher is not None
+                return distillation_loss(patches, self.teacher.patches(batch["input"]))
             if stage.objective == "self_critical":
                 assert self.reward is not None
                 return self_critical_loss(model.decoder, patches, batch["index"].tolist(), self.reward,
@@ -131,8 +145,7 @@ class EncoderDecoderRecipe:
         small = copy.deepcopy(model).to(torch.bfloat16)
         small.save_pretrained(folder, max_shard_size=SHARD_SIZE)
         self.tokenizer.save_pretrained(folder)
-        preprocessing = json.dumps(self.to_pixels.to_dict(), indent=2) + "\n"
-        (folder / "preprocessor_config.json").write_text(preprocessing, encoding="utf-8")
+        self.to_pixels.save(folder)
         config = self.config
         return Variant(id=config.name, title=config.title or config.name, family="encoder_decoder", source=".",
                        inputs=Inputs(image=True, text=False), dtype="bfloat16", license=config.license,
@@ -141,10 +154,7 @@ class EncoderDecoderRecipe:
 
     def autocast(self) -> AbstractContextManager:
         """bf16 where it is asked for, or where it is quick."""
-        wanted = {"bf16": True, "fp32": False}.get(self.config.precision)
-        if wanted is None:
-            wanted = torch.cuda.is_bf16_supported() if self.device.type == "cuda" else _quick_bf16()
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=wanted)
+        return autocast(self.config.precision, self.device)
 
     def _cross_entropy(self, decoder: GPT2LMHeadModel, patches: torch.Tensor, batch: dict[str, torch.Tensor],
                        smoothing: float) -> torch.Tensor:
@@ -165,44 +175,57 @@ class EncoderDecoderRecipe:
 
     def _patches(self, model: VisionEncoderDecoderModel, given: torch.Tensor, stage: Stage) -> torch.Tensor:
         if stage.objective == "language":  # (B, concepts): words where the patches would be
-            patches: torch.Tensor = model.encoder.normalisation(model.decoder.transformer.wte(given))
-        elif stage.train_encoder:
-            patches = model.encoder(pixel_values=given).last_hidden_state
-        else:
-            patches = model.encoder.project(given)
-        return patches
+            return stand_in(model, given)
+        return project(model, features(model, given) if stage.train_encoder else given)
 
     @torch.inference_mode()
     def _features(self, model: VisionEncoderDecoderModel, pixels: torch.Tensor) -> torch.Tensor:
         with self.autocast():
-            features: torch.Tensor = model.encoder.features(pixels.to(self.device))
-        return features
+            return features(model, pixels.to(self.device))
 
     def _tokenizer(self) -> PreTrainedTokenizerFast:
         folder = self.folder / "tokenizer"
         if not folder.exists():
             captions = [text for example in self.examples for text in example.texts]
             captions += [text for group in self.groups for text in group]
-            tokenizer = make_tokenizer(captions, self.config.min_count)
+            tokenizer = self._new_tokenizer(captions)
             part = folder.with_name("tokenizer.part")
             tokenizer.save_pretrained(part)
             part.replace(folder)
             return tokenizer
         return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
 
+    def _new_tokenizer(self, captions: Sequence[str]) -> PreTrainedTokenizerFast:
+        if self.teacher:
+            return self.teacher.tokenizer()
+        if self.config.decoder:
+            return decoder_tokenizer(self.config.decoder, self.root)
+        return make_tokenizer(captions, self.config.min_count)
+
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
+        if self.config.decoder:  # its own pieces of words, of the text as it was written
+            return [encode(self.tokenizer, self.tokenizer.tokenize(text.strip()), self.config.max_words)
+                    for text in texts]
         return [encode(self.tokenizer, ptb_tokens(text), self.config.max_words) for text in texts]
+
+
+def check_stages(config: TrainingConfig) -> None:
+    """Raise NarratorError for an objective that the other settings leave no room for."""
+    for stage in config.stages:
+        if stage.objective == "distill" and not (config.teacher and stage.train_encoder):
+            raise NarratorError(f"Stage '{stage.name}' learns from a teacher: name one as 'teacher', and set "
+                                "train_encoder to true in the stage.")
+        if config.decoder and stage.objective in ("language", "self_critical", "distill"):
+            raise NarratorError(f"Stage '{stage.name}' works on whole words, and the decoder {config.decoder} has "
+                                "pieces of words: take the objective caption, or leave 'decoder' empty.")
+        if stage.objective not in ("language", "caption", "self_critical", "distill"):
+            raise NarratorError(f"Stage '{stage.name}': the recipe encoder_decoder has no objective {stage.objective}. "
+                                "It has language, caption, self_critical and distill.")
 
 
 def read_pictures(root: Path, source: Data, *, strict: bool) -> list[Example]:
     """The source's pictures with their captions, each looked at. NarratorError when captions come without pictures."""
-    examples = read_examples(root / source.path, split=source.split, strict=strict, look=True)
+    examples = read_examples(root / source.path, split=source.split, strict=strict, look=True)[:source.limit]
     if any(example.image is None for example in examples):
         raise NarratorError(f"{source.path} holds captions without pictures. List it under 'text', not here.")
     return examples
-
-
-def _quick_bf16() -> bool:
-    """Whether the processor multiplies bf16 matrices in hardware; without, autocast is slower than fp32."""
-    return bool(torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-                and torch.cpu._is_avx512_bf16_supported())

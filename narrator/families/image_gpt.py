@@ -1,0 +1,264 @@
+"""Picture -> discrete tokens -> a GPT of our own, which tells the class at the tail and goes on with pictures.
+
+The prompt chooses the mode: "" or "classify", "continue", "generate 7", "next".
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image
+from transformers import GPT2Config, GPT2LMHeadModel
+from transformers.generation.logits_process import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+
+from narrator.families.loading import load_whole
+from narrator.families.picture_tokens import (
+    SPECIAL,
+    START,
+    Codebook,
+    Vocabulary,
+    check_room,
+    positions_of,
+    to_picture,
+    to_pixels,
+)
+from narrator.records import NarratorError, Piece, Variant
+from narrator.settings import GenerationSettings
+
+DRAWING = GenerationSettings(temperature=1.0, top_p=0.95)  # the likeliest picture of all is nearly a blank one
+_AT_ONCE = 64  # pictures
+
+
+class ImageGpt:
+    """The family of `digit-reader`."""
+
+    unsupported = ("max_new_tokens", "num_beams", "repetition_penalty", "no_repeat_ngram_size", "length_penalty")
+
+    def __init__(self, variant: Variant, device: str) -> None:
+        """Load weights and codebook from the variant's folder. Raises OSError, ValueError, KeyError or SafetensorError
+        when they are damaged, NarratorError when the model is too short for its pictures."""
+        folder = Path(variant.source)
+        self._hold(_load(folder).to(device).eval(), Codebook.load(folder))
+
+    @classmethod
+    def around(cls, model: GPT2LMHeadModel, codebook: Codebook) -> "ImageGpt":
+        """The family over a model that is in memory already, as while it learns."""
+        family = cls.__new__(cls)
+        family._hold(model, codebook)
+        return family
+
+    def _hold(self, model: GPT2LMHeadModel, codebook: Codebook) -> None:
+        self.model, self.device = model, model.device
+        self.codebook = codebook.to(model.device)
+        self.vocabulary = Vocabulary(clusters=len(codebook.centres))
+        check_room(model.config.n_positions, codebook.count)
+        if model.config.vocab_size != self.vocabulary.size:
+            raise ValueError(f"the model knows {model.config.vocab_size} tokens, its codebook has "
+                             f"{self.vocabulary.size}")
+
+    def stream(self, image: Image.Image | None, prompt: str, settings: GenerationSettings) -> Iterator[Piece]:
+        """Yield pieces; while a picture is drawn, an empty one a token, and at the end what was drawn.
+
+        Raises NarratorError for a prompt that is no mode, and for a missing picture.
+        """
+        mode, label = self.mode(prompt)
+        if mode == "classify":
+            yield from self._told(self.classify([_there(image)])[0])
+        elif mode == "next":
+            yield self._next(_there(image))
+        else:
+            given, shown = self._request(label) if mode == "generate" else self._half(_there(image), 0.5)
+            tokens = shown
+            for token, probability in self._steps(given, shown, self._settings(mode, settings)):
+                tokens = torch.cat([tokens, token], dim=1)
+                yield Piece(text="", probability=probability)
+            (name, chance), *_ = self._ranked(self.class_chances(tokens), 1)[0]
+            done = f"A {label}, drawn" if mode == "generate" else "The lower half, completed"
+            yield Piece(text=f"{done}. It reads as the digit {name} ({percent(chance)}).", tokens=0)
+
+    def batch(self, images: Sequence[Image.Image | None], prompts: Sequence[str],
+              settings: GenerationSettings) -> list[list[Piece]]:
+        """One list of pieces for each input; the pictures that are to be classified go together."""
+        together = [row for row, prompt in enumerate(prompts) if self.mode(prompt)[0] == "classify"]
+        read = self.classify([_there(images[row]) for row in together])
+        known = dict(zip(together, read, strict=True))
+        return [self._told(known[row]) if row in known else list(self.stream(image, prompt, settings))
+                for row, (image, prompt) in enumerate(zip(images, prompts, strict=True))]
+
+    def close(self) -> None:
+        """Let go of the weights."""
+        del self.model
+
+    def mode(self, prompt: str) -> tuple[str, int]:
+        """("classify" | "continue" | "generate" | "next", the class asked for or -1); NarratorError for another."""
+        words = prompt.lower().split()
+        if not words or words in (["classify"], ["continue"], ["next"]):
+            return (words or ["classify"])[0], -1
+        if len(words) == 2 and words[0] == "generate" and words[1] in self.classes:
+            return "generate", self.classes.index(words[1])
+        raise NarratorError(f"This model cannot do {prompt[:40]!r}. Leave the prompt empty or write "
+                            f"classify, continue, next, or generate and one of {', '.join(self.classes)}.")
+
+    @property
+    def classes(self) -> list[str]:
+        """What the classes are called, in order."""
+        return [str(number) for number in range(self.vocabulary.classes)]
+
+    def classify(self, images: Sequence[Image.Image], top_k: int = 3) -> list[list[tuple[str, float]]]:
+        """For each picture its likeliest classes with their probabilities (0..1), the likeliest first."""
+        return self._ranked(self.class_chances(self._tokens(images)), top_k) if images else []
+
+    def complete(self, image: Image.Image, share: float = 0.5,
+                 settings: GenerationSettings | None = None) -> Image.Image:
+        """The picture with what lies below the upper `share` (0..1, whole rows of patches) drawn by the model."""
+        return list(self.completing(image, share, settings))[-1]
+
+    def completing(self, image: Image.Image, share: float = 0.5,
+                   settings: GenerationSettings | None = None) -> Iterator[Image.Image]:
+        """Yield the picture as `complete` draws it, once a token: first as it is shown to the model."""
+        given, shown = self._half(image, share)
+        yield from self._pictures(given, shown, self._settings("continue", settings))
+
+    def generate(self, label: int, settings: GenerationSettings | None = None) -> Image.Image:
+        """A picture of a class: mode L, as large as those of the training. Temperature 0 counts as 1 (DRAWING)."""
+        return list(self.generating(label, settings))[-1]
+
+    def generating(self, label: int, settings: GenerationSettings | None = None) -> Iterator[Image.Image]:
+        """Yield the picture as `generate` draws it, once a token: first a black one."""
+        given, shown = self._request(label)
+        yield from self._pictures(given, shown, self._settings("generate", settings))
+
+    @torch.inference_mode()
+    def next_probabilities(self, image: Image.Image, n_shown: int, top_k: int = 5) -> list[tuple[str, float]]:
+        """The likeliest tokens ("<Z_012>") to follow the first `n_shown` patches, with their probabilities (0..1).
+
+        Raises NarratorError unless 0 <= n_shown < the number of patches.
+        """
+        if not 0 <= n_shown < self.codebook.count:
+            raise NarratorError(f"Show 0 to {self.codebook.count - 1} of the picture's patches, not {n_shown}.")
+        given = self._begun(self._tokens([image])[:, :n_shown])
+        chances = self.model(input_ids=given, logits_to_keep=1).logits[0, -1].float().softmax(-1)
+        best = chances[len(SPECIAL):self.vocabulary.first_class].topk(min(top_k, self.vocabulary.clusters))
+        names = self.vocabulary.names()
+        return [(names[index + len(SPECIAL)], chance)
+                for index, chance in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
+
+    @torch.inference_mode()
+    def class_chances(self, tokens: torch.Tensor) -> torch.Tensor:
+        """(B, n) centres -> (B, classes) probabilities at `<CLS>`, among the class tokens."""
+        first = self.vocabulary.first_class
+        return torch.cat([self.model(input_ids=part, logits_to_keep=1).logits[:, -1, first:].float().softmax(-1)
+                          for part in self.vocabulary.question(tokens).split(_AT_ONCE)])
+
+    @torch.inference_mode()
+    def _steps(self, given: torch.Tensor, shown: torch.Tensor, settings: GenerationSettings
+               ) -> Iterator[tuple[torch.Tensor, float]]:
+        """Yield the (1, 1) centre of each patch that is still to come and the model's own probability of it.
+
+        given: (1, T) ids of what has been said. shown: (1, m) centres of the patches that are there.
+        """
+        warp = _warpers(settings)
+        generator = torch.Generator(self.device).manual_seed(settings.seed)
+        positions = positions_of(given, self.codebook.count)
+        cache = None
+        for place in range(shown.shape[1], self.codebook.count):
+            seen = given.new_ones(1, positions.shape[1] if cache is None else cache.get_seq_length() + 1)
+            output = self.model(input_ids=given, position_ids=positions, attention_mask=seen, past_key_values=cache,
+                                use_cache=True, logits_to_keep=1)
+            cache, logits = output.past_key_values, output.logits[:, -1].float()
+            pieces = logits[:, len(SPECIAL):self.vocabulary.first_class]  # (1, K): nothing but the picture goes on
+            for change in warp:
+                pieces = change(given, pieces)
+            token = pieces.argmax(-1, keepdim=True) if settings.temperature == 0 else \
+                torch.multinomial(pieces.softmax(-1), 1, generator=generator)
+            given, positions = token + len(SPECIAL), positions.new_full((1, 1), place + 1)
+            yield token, float(logits.softmax(-1)[0, given[0, 0]])
+
+    def _pictures(self, given: torch.Tensor, shown: torch.Tensor, settings: GenerationSettings
+                  ) -> Iterator[Image.Image]:
+        yield to_picture(self.codebook.decode(shown)[0])
+        for token, _ in self._steps(given, shown, settings):
+            shown = torch.cat([shown, token], dim=1)
+            yield to_picture(self.codebook.decode(shown)[0])
+
+    def _settings(self, mode: str, settings: GenerationSettings | None) -> GenerationSettings:
+        settings = settings or GenerationSettings()
+        if mode == "generate" and settings.temperature == 0:
+            return dataclasses.replace(DRAWING, seed=settings.seed)
+        return settings
+
+    def _request(self, label: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """What a picture of a class follows, and no patches yet."""
+        if not 0 <= label < self.vocabulary.classes:
+            raise NarratorError(f"The classes are {', '.join(self.classes)}; there is no {label}.")
+        return self.vocabulary.request(torch.tensor([label], device=self.device)), \
+            torch.zeros(1, 0, dtype=torch.long, device=self.device)
+
+    def _half(self, image: Image.Image, share: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """The ids and the centres of the picture's upper part."""
+        if not 0 <= share <= 1:
+            raise NarratorError(f"The share of the picture that is shown is between 0 and 1, not {share:g}.")
+        shown = self._tokens([image])[:, :round(share * self.codebook.side) * self.codebook.side]
+        return self._begun(shown), shown
+
+    def _begun(self, shown: torch.Tensor) -> torch.Tensor:
+        return torch.cat([shown.new_full((len(shown), 1), START), shown + len(SPECIAL)], dim=1)
+
+    def _tokens(self, images: Sequence[Image.Image]) -> torch.Tensor:
+        pixels = torch.stack([to_pixels(image, self.codebook.size) for image in images])
+        return self.codebook.encode(pixels.to(self.device))
+
+    def _ranked(self, chances: torch.Tensor, top_k: int) -> list[list[tuple[str, float]]]:
+        best = chances.topk(min(top_k, self.vocabulary.classes))
+        return [[(self.classes[index], chance) for index, chance in zip(row, values, strict=True)]
+                for row, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
+
+    def _told(self, ranked: Sequence[tuple[str, float]]) -> list[Piece]:
+        (name, chance), *others = ranked
+        rest = ", ".join(f"{other} ({percent(lesser)})" for other, lesser in others)
+        return [Piece(text=f"The digit {name} ({percent(chance)}).", probability=chance),
+                Piece(text=f" Next: {rest}.", tokens=0)]
+
+    def _next(self, image: Image.Image) -> Piece:
+        half = self.codebook.side // 2 * self.codebook.side
+        told = self.next_probabilities(image, half, 3)
+        listed = ", ".join(f"{name.strip('<>')} ({percent(chance)})" for name, chance in told)
+        text = f"After {half} of {self.codebook.count} patches the next is {listed}."
+        return Piece(text=text, probability=told[0][1])
+
+
+def percent(chance: float) -> str:
+    """A probability for a person: whole percents, more digits near 0 and 1.
+
+    >>> percent(0.982), percent(0.997), percent(0.9999), percent(0.0051), percent(0.00001)
+    ('98 %', '99.7 %', 'over 99.9 %', '0.5 %', 'under 0.1 %')
+    """
+    if chance > 0.9994:
+        return "over 99.9 %"
+    if chance < 0.0005:
+        return "under 0.1 %"
+    return f"{100 * chance:.{0 if 0.0095 <= chance <= 0.9905 else 1}f} %"
+
+
+def _there(image: Image.Image | None) -> Image.Image:
+    if image is None:
+        raise NarratorError("This model reads pictures of digits. Add a picture first, or ask it to generate one.")
+    return image
+
+
+def _warpers(settings: GenerationSettings) -> list:
+    if settings.temperature == 0:
+        return []
+    return [TemperatureLogitsWarper(settings.temperature),
+            *([TopKLogitsWarper(settings.top_k)] if settings.top_k else []),
+            *([TopPLogitsWarper(settings.top_p)] if settings.top_p < 1.0 else [])]
+
+
+def _load(folder: Path) -> GPT2LMHeadModel:
+    """The model in float32; ValueError when it is of another kind or lacks weights."""
+    kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    if kind != GPT2Config.model_type:
+        raise ValueError(f"config.json describes a {kind}, not a {GPT2Config.model_type}")
+    return load_whole(GPT2LMHeadModel, folder)

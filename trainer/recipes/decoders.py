@@ -1,0 +1,37 @@
+"""Text decoders of our captioners: a GPT-2 of words of our own size, or a language model that is there already."""
+
+from pathlib import Path
+
+from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+from narrator.families.causal_lm import load_tokenizer
+from narrator.records import NarratorError
+from trainer.config import TrainingConfig
+from trainer.recipes.lora import find_base
+
+
+def new_decoder(config: TrainingConfig, tokens: PreTrainedTokenizerFast, root: Path) -> GPT2LMHeadModel:
+    """A decoder with cross-attention: `config.decoder` with new cross-attention, or random weights."""
+    if config.decoder:
+        model = AutoModelForCausalLM.from_pretrained(
+            find_base(config.decoder, root), local_files_only=True, use_safetensors=True, add_cross_attention=True,
+            attn_implementation="eager")
+        if not isinstance(model, GPT2LMHeadModel):
+            raise NarratorError(f"The decoder {config.decoder} is a {model.config.model_type}, and only GPT-2 and its "
+                                "like can look at pictures here. Name another as 'decoder'.")
+        model.config.pad_token_id = tokens.pad_token_id
+        return model
+    return GPT2LMHeadModel(GPT2Config(
+        vocab_size=len(tokens), n_positions=config.max_words + 40, n_embd=config.width, n_layer=config.layers,
+        n_head=config.heads, add_cross_attention=True, activation_function="gelu_pytorch_tanh",
+        embd_pdrop=config.dropout, resid_pdrop=config.dropout, attn_pdrop=0.0, attn_implementation="eager",
+        bos_token_id=tokens.bos_token_id, eos_token_id=tokens.eos_token_id, pad_token_id=tokens.pad_token_id))
+
+
+def decoder_tokenizer(name: str, root: Path) -> PreTrainedTokenizerFast:
+    """The tokenizer of `config.decoder`. Where it has no padding its end stands in: labels mask padding by its place,
+    so that the end is learned all the same."""
+    tokenizer: PreTrainedTokenizerFast = load_tokenizer(find_base(name, root))
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer

@@ -1,0 +1,105 @@
+"""The language model that a training starts from, and low-rank adapters on it (PEFT)."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, prepare_model_for_kbit_training
+from safetensors.torch import save_file
+from transformers.pytorch_utils import Conv1D
+
+from narrator.catalog import MANIFEST, checkpoint_folders, read_variant
+from narrator.families.causal_lm import ADAPTER, ADAPTER_WEIGHTS, load_model
+from narrator.records import NarratorError
+from trainer.config import Lora
+
+BITS = {"none": None, "8bit": 8, "4bit": 4}
+_BUNDLED = "checkpoints/"
+
+
+def find_base(base: str, root: Path) -> Path:
+    """The folder that `base` names: one below the data root, `checkpoints/ID` of a variant, or a Hub id in the download
+    cache. Uses no network. Raises NarratorError when there is none."""
+    if (root / base / "config.json").is_file():
+        return root / base
+    if base.startswith(_BUNDLED):
+        for parent in checkpoint_folders():
+            folder = parent / base.removeprefix(_BUNDLED)
+            if (folder / "config.json").is_file():
+                return folder
+            if (folder / ADAPTER).is_file():
+                raise NarratorError(f"The base {base} is an adapter itself: start from "
+                                    f"{read_variant(folder / MANIFEST).source}.")
+        raise NarratorError(f"There is no variant {base}. Train it first, or name another 'base'.")
+    cached = _cached(base)
+    if cached is None:
+        raise NarratorError(f"The base {base} is neither a folder below {root} nor in the download cache. Get it with "
+                            f"`hf download {base}`, or name another 'base'.")
+    return cached
+
+
+def load_base(folder: Path, device: torch.device, *, frozen: bool, quantize: str = "none") -> Any:
+    """The model to start from: float32 to train, on a GPU bf16 or quantised where it stays frozen. NarratorError where
+    it cannot be loaded."""
+    bits = BITS[quantize]
+    dtype = torch.bfloat16 if frozen and device.type == "cuda" else torch.float32
+    try:
+        model = load_model(folder, device if bits else "cpu", bits=bits, dtype=dtype)
+    except (OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise NarratorError(f"The base {folder} cannot be loaded ({reason}). It must hold config.json, a tokenizer and "
+                            "safetensors of a language model.") from error
+    return prepare_model_for_kbit_training(model) if bits else model
+
+
+def attach(model: Any, lora: Lora) -> PeftModel:
+    """The model with fresh adapters, all else frozen. Raises NarratorError when it has no layer of the names."""
+    targets = [name.strip() for name in lora.targets.split(",") if name.strip()] or "all-linear"
+    turned = any(isinstance(module, Conv1D) for module in model.modules())  # GPT-2 keeps its matrices transposed
+    settings = LoraConfig(r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets,
+                          task_type="CAUSAL_LM", fan_in_fan_out=turned)
+    layers = {name.rpartition(".")[2] for name, _ in model.named_modules()}
+    unknown = [name for name in targets if name not in layers] if isinstance(targets, list) else []
+    if unknown:
+        known = {name.rpartition(".")[2] for name, module in model.named_modules()
+                 if isinstance(module, (torch.nn.Linear, Conv1D))}
+        raise NarratorError(f"lora.targets: this base has no layer '{unknown[0]}'. It has: {', '.join(sorted(known))}.")
+    return get_peft_model(model, settings)
+
+
+def trainable(model: Any) -> tuple[int, int]:
+    """(parameters that learn, all parameters)."""
+    if isinstance(model, PeftModel):
+        learning, total = model.get_nb_trainable_parameters()
+        return int(learning), int(total)
+    counts = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
+    return sum(count for count, learns in counts if learns), sum(count for count, _ in counts)
+
+
+def save_adapter(model: PeftModel, folder: Path, base: str) -> None:
+    """Write the adapter alone, in bf16, with the name of its base and no path of this machine."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = get_peft_model_state_dict(model, save_embedding_layers=False)
+    small = {name: tensor.detach().to("cpu", torch.bfloat16).contiguous() for name, tensor in tensors.items()}
+    save_file(small, folder / ADAPTER_WEIGHTS, {"format": "pt"})
+    settings = model.peft_config["default"]
+    before = settings.base_model_name_or_path, settings.inference_mode
+    settings.base_model_name_or_path, settings.inference_mode = base, True
+    settings.save_pretrained(folder)
+    settings.base_model_name_or_path, settings.inference_mode = before
+
+
+def load_adapter(model: Any, folder: Path) -> PeftModel:
+    """The model with the adapters of a checkpoint, ready to learn on."""
+    return PeftModel.from_pretrained(model, folder, is_trainable=True, local_files_only=True)
+
+
+def _cached(base: str) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = try_to_load_from_cache(base, "config.json")
+    except HFValidationError:  # a path, not a Hub id
+        return None
+    return Path(found).parent if isinstance(found, str) else None

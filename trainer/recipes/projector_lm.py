@@ -1,0 +1,206 @@
+"""Recipe for language models that read pictures: a frozen picture encoder, a projector, a language model.
+
+Two stages, as in LLaVA (Liu et al. 2023, arXiv:2304.08485): `caption` draws the projector alone to captions; `answer`
+with `train_language` trains projector and language model (LoRA where `lora` is set) on questions and answers.
+"""
+
+import copy
+import dataclasses
+import shutil
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch import nn
+
+from narrator.families.causal_lm import load_tokenizer
+from narrator.families.encoder_decoder import PictureInput
+from narrator.families.loading import load_whole
+from narrator.families.projector_lm import DESCRIBE, ProjectorFamily
+from narrator.families.projector_model import ProjectorLM, ProjectorLMConfig
+from narrator.records import Example, Inputs, NarratorError, Variant
+from trainer.config import Data, Stage, TrainingConfig
+from trainer.data import read_examples
+from trainer.questions import Companions, companions
+from trainer.recipes import Recipe, Scores, Sets, Tell
+from trainer.recipes.answered import answered_scores
+from trainer.recipes.asked import Asking, Dialogues, collate
+from trainer.recipes.captions import cache_features
+from trainer.recipes.encoders import vision_part
+from trainer.recipes.lora import attach, find_base, load_base
+from trainer.recipes.precision import autocast
+from trainer.recipes.teacher import IGNORED
+
+SMALL, SHARD_SIZE = 100_000_000, "9MB"  # parameters; shards of a small model
+
+
+class ProjectorRecipe(Recipe):
+    """Builds model and data of each stage, computes the losses, judges the answers, saves the variant."""
+
+    collate = staticmethod(collate)
+
+    def __init__(self, config: TrainingConfig, root: Path, folder: Path, device: torch.device, *,
+                 strict: bool = False) -> None:
+        """Read the data. Raises NarratorError for settings that do not go together."""
+        self.config, self.root, self.folder, self.device = config, root, folder, device
+        _check(config)
+        self.base, self.eyes = find_base(config.base, root), find_base(config.encoder, root)
+        self.tokenizer = load_tokenizer(self.base)
+        self.to_pixels = _picture_input(self.eyes, config)
+        self.examples = [example for source in config.data for example in self.read_dev(source, strict=strict)]
+        self.companions: Companions = companions([example for example in self.examples if not example.prompt])
+        self.judged_by = "accuracy"
+
+    def prepare(self) -> tuple[ProjectorLM, Any]:
+        """The model before its first step, and the collator."""
+        language = load_base(self.base, self.device, frozen=True, quantize=self.config.quantize)
+        vision = vision_part(self.eyes)
+        config = ProjectorLMConfig(vision_config=vision.config.to_dict(), text_config=language.config.to_dict(),
+                                   projector=self.config.projector)
+        with torch.device("meta"):  # the two large parts are taken over, not made
+            model = ProjectorLM(config)
+        model.vision, model.language = vision, language
+        model.begin_projector(language.get_input_embeddings().weight)
+        return model, collate
+
+    def size(self, stage: Stage) -> int:
+        """Pictures in one pass over the stage's data."""
+        return len(self._asking(stage).rows)
+
+    def load(self, folder: Path) -> ProjectorLM:
+        """The model as a stage left it, its adapters merged."""
+        model: ProjectorLM = load_whole(ProjectorLM, folder)
+        return model
+
+    def dataset(self, stage: Stage, model: ProjectorLM, tell: Tell) -> Dialogues:
+        """What the stage learns from: patches of the frozen encoder, computed once, and what is asked about them."""
+        self.judged_by = "cider_d" if stage.objective == "caption" else "accuracy"
+        if stage.train_language and self.config.lora is not None and not isinstance(model.language, PeftModel):
+            model.language = attach(model.language, self.config.lora)
+        asking = self._asking(stage)
+        path = self.folder / "cache" / f"{stage.name}.npy"
+        path.parent.mkdir(exist_ok=True)
+        unique = list({example.image: example for example in self.examples}.values())
+        views = cache_features(unique, self.to_pixels, lambda pixels: self._patches(model, pixels), path, tell)
+        return Dialogues(views, {example.image: row for row, example in enumerate(unique)}, asking)
+
+    def parameter_groups(self, model: ProjectorLM, stage: Stage) -> list[dict[str, Any]]:
+        """AdamW's groups: projector and separator at `learning_rate`, the language model at
+        `language_learning_rate`."""
+        model.vision.requires_grad_(False)
+        adapted = isinstance(model.language, PeftModel)
+        for name, parameter in model.language.named_parameters():
+            parameter.requires_grad_(stage.train_language and (not adapted or "lora_" in name))
+        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                rate = stage.language_learning_rate if name.startswith("language.") else stage.learning_rate
+                decay = stage.weight_decay if parameter.dim() > 1 else 0.0
+                groups.setdefault((rate, decay), []).append(parameter)
+        return [{"params": group, "lr": rate, "weight_decay": decay} for (rate, decay), group in groups.items()]
+
+    def loss(self, model: ProjectorLM, batch: dict[str, Any], stage: Stage) -> torch.Tensor:
+        """Mean over the tokens of the answers and their ends, a scalar."""
+        with self.autocast():
+            seen = [model.in_front(patches[None]) for patches in batch["patches"]]  # (P, width) each
+            fronts = [seen[row] for row in batch["picture"]]
+            embeddings, mask = model.assemble(fronts, batch["ids"], left=False)
+            logits = model(inputs_embeds=embeddings, attention_mask=mask, use_cache=False).logits
+        wanted = torch.full(mask.shape, IGNORED, device=mask.device)
+        for row, (front, ids, start) in enumerate(zip(fronts, batch["ids"], batch["starts"], strict=True)):
+            wanted[row, len(front) + start:len(front) + len(ids)] = ids[start:]
+        wanted = wanted[:, 1:]  # a token is foretold by what stands before it
+        counted = wanted != IGNORED
+        return nn.functional.cross_entropy(logits[:, :-1][counted].float(), wanted[counted],
+                                           label_smoothing=stage.label_smoothing)
+
+    def autocast(self) -> AbstractContextManager:
+        """bf16 where it is asked for, or where it is quick."""
+        return autocast(self.config.precision, self.device)
+
+    def read_dev(self, source: Data, *, strict: bool) -> list[Example]:
+        """Pictures with captions, or with questions and answers of their own; talk without a picture is left out."""
+        found = read_examples(self.root / source.path, split=source.split, strict=strict, look=True)[:source.limit]
+        found = [example for example in found if example.image is not None]
+        if not found:
+            raise NarratorError(f"{source.path} holds texts without pictures. Name data with pictures.")
+        return found
+
+    def evaluate(self, model: ProjectorLM | ProjectorFamily, dev: Sets, *, beams: int, intervals: bool,
+                 tell: Tell) -> Scores:
+        """Of each set: accuracy by kind of question beside that of the answer given most often, and caption scores."""
+        family = model if isinstance(model, ProjectorFamily) else \
+            ProjectorFamily.around(model, self.tokenizer, self.to_pixels)
+        was_training = family.model.training
+        family.model.eval()
+        try:
+            return {name: answered_scores(family, examples, self.companions, beams=beams, intervals=intervals,
+                                          tell=tell) for name, examples in dev.items()}
+        finally:
+            family.model.train(was_training)
+
+    def overall(self, scores: Scores, dev: Sets) -> float:
+        """CIDEr-D while captions are learned, mean accuracy of the kinds of question after; weighted by pictures."""
+        total = sum(map(len, dev.values()))
+        return sum(scores[name][self.judged_by].value * len(rows) for name, rows in dev.items()) / total
+
+    def finish(self, model: ProjectorLM) -> ProjectorLM:
+        """Adapters become part of the weights at the end of their stage; of a quantised base, of its whole weights."""
+        if isinstance(model.language, PeftModel):
+            if self.config.quantize != "none":
+                assert self.config.lora is not None
+                whole = attach(load_base(self.base, self.device, frozen=True), self.config.lora)
+                whole.load_state_dict({name: tensor for name, tensor in model.language.state_dict().items()
+                                       if "lora_" in name}, strict=False)
+                model.language = whole
+            model.language = model.language.merge_and_unload()
+        return model
+
+    def save(self, model: ProjectorLM, folder: Path) -> Variant:
+        """Write weights in bf16, tokenizer and preprocessing; whoever calls writes the manifest, last."""
+        folder.mkdir(parents=True, exist_ok=True)
+        config, total = self.config, sum(parameter.numel() for parameter in model.parameters())
+        small = copy.deepcopy(model).to(torch.bfloat16)
+        small.save_pretrained(folder, max_shard_size=SHARD_SIZE if total < SMALL else "2GB")
+        self.tokenizer.save_pretrained(folder)
+        self.to_pixels.save(folder)
+        return Variant(id=config.name, title=config.title or config.name, family="projector_lm", source=".",
+                       inputs=Inputs(image=True, text=True), default_prompt=DESCRIBE, dtype="bfloat16",
+                       license=config.license, parameters=total, provenance=config.provenance)
+
+    def saved(self, folder: Path, variant: Variant, device: torch.device) -> ProjectorFamily:
+        """The variant as the narrator loads it from disk."""
+        return ProjectorFamily(dataclasses.replace(variant, source=str(folder)), str(device))
+
+    def forget(self) -> None:
+        """Remove what a stage had cached."""
+        shutil.rmtree(self.folder / "cache", ignore_errors=True)
+
+    def _asking(self, stage: Stage) -> Asking:
+        return Asking(self.examples, self.tokenizer, stage.objective, self.config.max_tokens, self.companions)
+
+    @torch.inference_mode()
+    def _patches(self, model: ProjectorLM, pixels: torch.Tensor) -> torch.Tensor:
+        with self.autocast():
+            return model.patches(pixels.to(self.device))
+
+
+def _check(config: TrainingConfig) -> None:
+    for name in ("base", "encoder"):
+        if not getattr(config, name):
+            raise NarratorError(f"The recipe projector_lm joins two trained models: name the {name} as '{name}'.")
+    for stage in config.stages:
+        if stage.objective not in ("caption", "answer"):
+            raise NarratorError(f"The stage '{stage.name}' has the objective '{stage.objective}'; projector_lm knows "
+                                "caption and answer.")
+        if stage.train_language and config.quantize != "none" and config.lora is None:
+            raise NarratorError("Quantised weights cannot learn: set 'lora', or 'quantize: none'.")
+
+
+def _picture_input(folder: Path, config: TrainingConfig) -> PictureInput:
+    """The encoder's own size and scaling where its folder says them."""
+    if (folder / "preprocessor_config.json").is_file():
+        return PictureInput.load(folder)
+    return PictureInput(config.image_size, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
