@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
-from transformers.utils import logging
 
 from narrator.families import generation
+from narrator.families.loading import load_whole
 from narrator.records import NarratorError, Piece, Variant
 from narrator.settings import GenerationSettings
 
@@ -134,14 +134,8 @@ def load_model(folder: Path, device: str | torch.device, *, bits: int | None = N
         dtype = _dtype(folder, config, device)
     arguments: dict[str, Any] = {"dtype": dtype}
     if bits:
-        arguments |= {"device_map": {"": device}, "quantization_config": _quantisation(bits)}
-    with _quiet():
-        model, report = AutoModelForCausalLM.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, trust_remote_code=False, output_loading_info=True,
-            **arguments)
-    missing = sorted(report["missing_keys"])
-    if missing:
-        raise ValueError(f"it lacks {len(missing)} tensors, such as {missing[0]}")
+        arguments |= {"device_map": {"": device}, "quantization_config": quantisation(bits)}
+    model = load_whole(AutoModelForCausalLM, folder, **arguments)
     return model if bits or config.get("quantization_config") else model.to(device)
 
 
@@ -210,23 +204,9 @@ def _dtype(folder: Path, config: dict[str, Any], device: torch.device) -> torch.
     return torch.bfloat16 if "16" in str(config.get("dtype") or config.get("torch_dtype")) else "auto"
 
 
-def _quantisation(bits: int) -> BitsAndBytesConfig:
+def quantisation(bits: int) -> BitsAndBytesConfig:
     """NF4 with double quantisation (Dettmers et al. 2023), or LLM.int8()."""
     if bits == 8:
         return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
                               bnb_4bit_compute_dtype=torch.bfloat16)
-
-
-class _quiet:
-    """Keeps transformers' progress bars and reports off the terminal."""
-
-    def __enter__(self) -> None:
-        self.shown, self.told = logging.is_progress_bar_enabled(), logging.get_verbosity()
-        logging.disable_progress_bar()
-        logging.set_verbosity_error()
-
-    def __exit__(self, *_: object) -> None:
-        logging.set_verbosity(self.told)
-        if self.shown:
-            logging.enable_progress_bar()

@@ -1,21 +1,19 @@
 """Picture -> description: a picture encoder and a text decoder with cross-attention (VisionEncoderDecoderModel)."""
 
 import json
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from transformers import AutoTokenizer, VisionEncoderDecoderConfig, VisionEncoderDecoderModel
-from transformers.generation import StoppingCriteria, StoppingCriteriaList
 from transformers.modeling_outputs import BaseModelOutput
 
 import narrator.families.mobilenet_patches  # noqa: F401  (registers the architecture of our own checkpoints)
 from narrator.families.decoding import steps, token_probabilities
+from narrator.families.generation import Watch
 from narrator.families.loading import load_whole
 from narrator.records import NarratorError, Piece, Variant
 from narrator.settings import GenerationSettings
@@ -99,50 +97,32 @@ class EncoderDecoder:
         return self.model.enc_to_dec_proj(hidden) if hasattr(self.model, "enc_to_dec_proj") else hidden
 
     def _stream_beams(self, hidden: torch.Tensor, settings: GenerationSettings) -> Iterator[Piece]:
-        """Beams run in a thread of their own, so that whoever reads the pieces can leave between two steps."""
-        beat = _Heartbeat()
-        result: list[torch.Tensor] = []
-        errors: list[BaseException] = []
-
-        def search() -> None:
-            try:
-                result.append(self._beams(hidden, settings, beat))
-            except BaseException as error:  # raised again in the thread that reads
-                errors.append(error)
-            finally:
-                beat.steps.put(False)
-
-        worker = threading.Thread(target=search, daemon=True, name="beam-search")
-        worker.start()
-        try:
-            while beat.steps.get():
-                yield Piece(text="", tokens=0)
-        finally:
-            beat.stop.set()
-            worker.join()
-        if errors:
-            raise errors[0]
-        probabilities = token_probabilities(self.model.decoder, self._project(hidden), result[0])
-        yield from self._pieces(result[0][0].tolist(), probabilities[0].tolist())
+        watch = Watch(self.model, probabilities=False)
+        for _ in watch.steps(self._arguments(hidden, settings), settings.seed):
+            yield Piece(text="", tokens=0)
+        tokens = watch.result[:, 1:]
+        probabilities = token_probabilities(self.model.decoder, self._project(hidden), tokens)
+        yield from self._pieces(tokens[0].tolist(), probabilities[0].tolist())
 
     @torch.inference_mode()
-    def _beams(self, hidden: torch.Tensor, settings: GenerationSettings,
-               beat: "_Heartbeat | None" = None) -> torch.Tensor:
+    def _beams(self, hidden: torch.Tensor, settings: GenerationSettings) -> torch.Tensor:
         """(B, P, channels) -> tokens (B, T) without the start, padded."""
+        tokens: torch.Tensor = self.model.generate(**self._arguments(hidden, settings))
+        return tokens[:, 1:]
+
+    def _arguments(self, hidden: torch.Tensor, settings: GenerationSettings) -> dict[str, Any]:
+        """The settings as `generate` takes them."""
         sampling: dict[str, Any] = {"do_sample": False}
         if settings.temperature > 0:
-            torch.manual_seed(settings.seed)  # generate() takes no generator
             sampling = {"do_sample": True, "temperature": settings.temperature, "top_p": settings.top_p,
                         "top_k": settings.top_k or 0}
         config = self.model.decoder.config
-        output = self.model.generate(
-            encoder_outputs=BaseModelOutput(last_hidden_state=hidden), num_beams=settings.num_beams, max_length=None,
-            max_new_tokens=min(settings.max_new_tokens, config.n_positions), length_penalty=settings.length_penalty,
-            repetition_penalty=settings.repetition_penalty, no_repeat_ngram_size=settings.no_repeat_ngram_size,
-            suppress_tokens=self.never() or None, early_stopping=True, decoder_start_token_id=config.bos_token_id,
-            pad_token_id=config.pad_token_id, eos_token_id=config.eos_token_id,
-            stopping_criteria=StoppingCriteriaList([beat] if beat else []), **sampling)
-        return output[:, 1:]
+        return {"encoder_outputs": BaseModelOutput(last_hidden_state=hidden), "num_beams": settings.num_beams,
+                "max_length": None, "max_new_tokens": min(settings.max_new_tokens, config.n_positions),
+                "length_penalty": settings.length_penalty, "repetition_penalty": settings.repetition_penalty,
+                "no_repeat_ngram_size": settings.no_repeat_ngram_size, "suppress_tokens": self.never() or None,
+                "early_stopping": True, "decoder_start_token_id": config.bos_token_id,
+                "pad_token_id": config.pad_token_id, "eos_token_id": config.eos_token_id, **sampling}
 
     def _pieces(self, tokens: list[int], probabilities: list[float]) -> list[Piece]:
         pieces: list[Piece] = []
@@ -207,15 +187,3 @@ def _load(folder: Path) -> Any:
     if kind != VisionEncoderDecoderConfig.model_type:
         raise ValueError(f"config.json describes a {kind}, not a {VisionEncoderDecoderConfig.model_type}")
     return load_whole(VisionEncoderDecoderModel, folder, may_lack=("encoder.pooler.",), attn_implementation="eager")
-
-
-class _Heartbeat(StoppingCriteria):
-    """Tells of every step of a beam search, and ends it when told to."""
-
-    def __init__(self) -> None:
-        self.steps: SimpleQueue[bool] = SimpleQueue()
-        self.stop = threading.Event()
-
-    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
-        self.steps.put(True)
-        return torch.full((len(input_ids),), self.stop.is_set(), dtype=torch.bool, device=input_ids.device)

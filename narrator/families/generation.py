@@ -30,22 +30,15 @@ def stream(model: Any, inputs: Inputs, settings: GenerationSettings, text: ToTex
     """
     arguments = _arguments(model, inputs, settings, never, config)
     ends, beams = end_tokens(model, config), settings.num_beams > 1
-    watch = _Watch(model, probabilities=not beams)
-    said: list[int] = []
-    shown = ""
+    watch = Watch(model, probabilities=not beams)
+    speaking = _Speaking(text)
     for step in watch.steps({**inputs, **arguments}, settings.seed):
         if beams:
             yield Piece(text="", tokens=0)
-            continue
-        token, probability = int(step[0][0]), float(step[1][0])
-        if token in ends:
+        elif int(step[0][0]) in ends:
             break
-        said.append(token)
-        longer = text(said)
-        if longer.endswith(_HALF):
-            longer = shown
-        yield Piece(text=longer[len(shown):], probability=probability)
-        shown = longer
+        else:
+            yield speaking.piece(int(step[0][0]), float(step[1][0]))
     if beams:
         tokens, chances = _best_beams(model, watch.result)
         yield from pieces(tokens[0].tolist(), chances[0].tolist(), text, ends)
@@ -59,7 +52,7 @@ def batch(model: Any, inputs: Inputs, settings: GenerationSettings, text: ToText
         raise ValueError("sampling goes row by row")
     arguments = _arguments(model, inputs, settings, never, config)
     ends, beams = end_tokens(model, config), settings.num_beams > 1
-    watch = _Watch(model, probabilities=not beams)
+    watch = Watch(model, probabilities=not beams)
     steps = list(watch.steps({**inputs, **arguments}, settings.seed))
     if beams:
         tokens, chances = _best_beams(model, watch.result)
@@ -71,19 +64,27 @@ def batch(model: Any, inputs: Inputs, settings: GenerationSettings, text: ToText
 
 def pieces(tokens: Sequence[int], probabilities: Sequence[float], text: ToText, ends: frozenset[int]) -> list[Piece]:
     """One piece a token, up to the first token of `ends`."""
-    told: list[Piece] = []
-    said: list[int] = []
-    shown = ""
+    speaking, told = _Speaking(text), []
     for token, probability in zip(tokens, probabilities, strict=True):
         if token in ends:
             break
-        said.append(token)
-        longer = text(said)
-        if longer.endswith(_HALF):
-            longer = shown
-        told.append(Piece(text=longer[len(shown):], probability=min(probability, 1.0)))
-        shown = longer
+        told.append(speaking.piece(token, min(probability, 1.0)))
     return told
+
+
+class _Speaking:
+    """Tokens one by one -> what each adds to the text."""
+
+    def __init__(self, text: ToText) -> None:
+        self.text, self.said, self.shown = text, list[int](), ""
+
+    def piece(self, token: int, probability: float) -> Piece:
+        """The next token's; empty while only a part of a character is there."""
+        self.said.append(token)
+        longer, before = self.text(self.said), self.shown
+        if not longer.endswith(_HALF):
+            self.shown = longer
+        return Piece(text=self.shown[len(before):], probability=probability)
 
 
 def end_tokens(model: Any, config: Mapping[str, Any] | None = None) -> frozenset[int]:
@@ -132,7 +133,7 @@ def _best_beams(model: Any, output: Any) -> Step:
     return output.sequences[:, -scores.shape[1]:], scores.exp()
 
 
-class _Watch(StoppingCriteria):
+class Watch(StoppingCriteria):
     """Sees every step of a generation that runs in a thread of its own, and ends it when its reader has left."""
 
     def __init__(self, model: Any, *, probabilities: bool) -> None:

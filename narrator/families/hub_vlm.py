@@ -16,11 +16,10 @@ from PIL import Image
 from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING, AutoConfig, AutoModelForImageTextToText
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 from transformers.models.idefics3.processing_idefics3 import Idefics3Processor
-from transformers.utils import logging
 
 from narrator.families import generation
 from narrator.families.causal_lm import put_on
-from narrator.families.loading import load_whole
+from narrator.families.loading import load_whole, quiet
 from narrator.records import NarratorError, Piece, Variant
 from narrator.settings import GenerationSettings
 
@@ -44,7 +43,7 @@ class HubVLM:
         NarratorError for an adapter of another base; OSError, ValueError, KeyError or RuntimeError when files are
         damaged or no image-text-to-text model."""
         folder = Path(variant.source)
-        with _quiet():
+        with quiet():
             config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
             model = _load(folder, config, device)
             if variant.adapter is not None:
@@ -232,14 +231,3 @@ def _places(processor: Any) -> tuple[str, ...]:
     named = [value for name, value in vars(processor).items() if name.endswith(("_token", "_tag"))]
     written = {str(value) for value in [*named, *processor.tokenizer.all_special_tokens] if value is not None}
     return tuple(sorted((token for token in written if _PLACE.search(token)), key=len, reverse=True))
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """No remarks on the terminal about packages for videos."""
-    told = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(told)

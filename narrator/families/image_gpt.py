@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from PIL import Image
 from transformers import GPT2Config, GPT2LMHeadModel
-from transformers.generation.logits_process import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
+from narrator.families.decoding import processors
 from narrator.families.loading import load_whole
 from narrator.families.picture_tokens import (
     SPECIAL,
@@ -159,7 +159,7 @@ class ImageGpt:
 
         given: (1, T) ids of what has been said. shown: (1, m) centres of the patches that are there.
         """
-        warp = _warpers(settings)
+        warp = processors(dataclasses.replace(settings, repetition_penalty=1.0, no_repeat_ngram_size=0))
         generator = torch.Generator(self.device).manual_seed(settings.seed)
         positions = positions_of(given, self.codebook.count)
         cache = None
@@ -169,8 +169,7 @@ class ImageGpt:
                                 use_cache=True, logits_to_keep=1)
             cache, logits = output.past_key_values, output.logits[:, -1].float()
             pieces = logits[:, len(SPECIAL):self.vocabulary.first_class]  # (1, K): nothing but the picture goes on
-            for change in warp:
-                pieces = change(given, pieces)
+            pieces = warp(given, pieces)
             token = pieces.argmax(-1, keepdim=True) if settings.temperature == 0 else \
                 torch.multinomial(pieces.softmax(-1), 1, generator=generator)
             given, positions = token + len(SPECIAL), positions.new_full((1, 1), place + 1)
@@ -246,14 +245,6 @@ def _there(image: Image.Image | None) -> Image.Image:
     if image is None:
         raise NarratorError("This model reads pictures of digits. Add a picture first, or ask it to generate one.")
     return image
-
-
-def _warpers(settings: GenerationSettings) -> list:
-    if settings.temperature == 0:
-        return []
-    return [TemperatureLogitsWarper(settings.temperature),
-            *([TopKLogitsWarper(settings.top_k)] if settings.top_k else []),
-            *([TopPLogitsWarper(settings.top_p)] if settings.top_p < 1.0 else [])]
 
 
 def _load(folder: Path) -> GPT2LMHeadModel:

@@ -1,5 +1,7 @@
 """Loading weights whole: what is missing transformers would fill with random numbers, and only report."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +15,25 @@ def load_whole(kind: Any, folder: Path, *, may_lack: tuple[str, ...] = (), **arg
     may_lack: beginnings of the names of tensors that are never used. Raises ValueError naming a tensor that is
     missing, and OSError, RuntimeError or ValueError for damaged files.
     """
-    shown, told = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    try:
+    with quiet():
         model, report = kind.from_pretrained(
             folder, **{"local_files_only": True, "use_safetensors": True, "trust_remote_code": False,
                        "dtype": torch.float32, "output_loading_info": True, **arguments})
-    finally:
-        logging.set_verbosity(told)
-        if shown:
-            logging.enable_progress_bar()
     missing = sorted(name for name in report["missing_keys"] if not name.startswith(may_lack))
     if missing:
         raise ValueError(f"it lacks {len(missing)} tensors, such as {missing[0]}")
     return model
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps transformers' progress bars, reports and remarks off the terminal."""
+    shown, told = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(told)
+        if shown:
+            logging.enable_progress_bar()

@@ -26,10 +26,9 @@ from transformers import (
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
     AutoConfig,
     AutoModelForImageTextToText,
-    BitsAndBytesConfig,
 )
 
-from narrator.families.causal_lm import ADAPTER, check_quantised, padding
+from narrator.families.causal_lm import ADAPTER, check_quantised, padding, quantisation
 from narrator.families.hub_vlm import HubVLM, load_processor
 from narrator.families.loading import load_whole
 from narrator.records import Example, Inputs, NarratorError, Variant
@@ -217,9 +216,7 @@ def load_base(folder: Path, device: torch.device, *, frozen: bool, quantize: str
     bits, more = BITS[quantize], {}
     if bits:
         check_quantised(device)
-        held = BitsAndBytesConfig(load_in_8bit=bits == 8, load_in_4bit=bits == 4, bnb_4bit_quant_type="nf4",
-                                  bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.bfloat16)
-        more = {"device_map": {"": device}, "quantization_config": held}
+        more = {"device_map": {"": device}, "quantization_config": quantisation(bits)}
     dtype = torch.bfloat16 if frozen and device.type == "cuda" else torch.float32
     try:
         model = load_whole(AutoModelForImageTextToText, folder, dtype=dtype, **more)
