@@ -33,20 +33,28 @@ def batch_of(recipe: EncoderDecoderRecipe, model: Any, stage: Stage) -> dict[str
     return recipe.collate([dataset[index] for index in range(4)])
 
 
-def test_a_vit_of_other_width_is_trained_saved_and_narrates_the_same(tiny: Path, tmp_path: Path) -> None:
-    recipe = recipe_of(tiny, tmp_path / "run")
-    model, stage = recipe.prepare()[0], recipe.config.stages[0]
-    assert model.encoder.config.model_type == "vit" and model.enc_to_dec_proj.in_features == 64
-    optimizer = torch.optim.AdamW(recipe.parameter_groups(model, stage), lr=3e-3)
-    rates = {group["lr"] for group in recipe.parameter_groups(model, stage)}
-    assert rates == {3e-3, 1e-4}  # the decoder's, the encoder's
-    batch, losses = batch_of(recipe, model, stage), []
-    for _ in range(12):
+def learn(recipe: EncoderDecoderRecipe, model: Any, batch: dict[str, torch.Tensor], *, steps: int, rate: float
+          ) -> list[float]:
+    """The losses of so many steps of the recipe's first stage on one batch."""
+    stage = recipe.config.stages[0]
+    optimizer = torch.optim.AdamW(recipe.parameter_groups(model, stage), lr=rate)
+    losses = []
+    for _ in range(steps):
         loss = recipe.loss(model, batch, stage)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
+    return losses
+
+
+def test_a_vit_of_other_width_is_trained_saved_and_narrates_the_same(tiny: Path, tmp_path: Path) -> None:
+    recipe = recipe_of(tiny, tmp_path / "run")
+    model, stage = recipe.prepare()[0], recipe.config.stages[0]
+    assert model.encoder.config.model_type == "vit" and model.enc_to_dec_proj.in_features == 64
+    rates = {group["lr"] for group in recipe.parameter_groups(model, stage)}
+    assert rates == {3e-3, 1e-4}  # the decoder's, the encoder's
+    losses = learn(recipe, model, batch_of(recipe, model, stage), steps=12, rate=3e-3)
     assert losses[-1] < losses[0] - 0.5, losses
     assert all(parameter.grad is not None for parameter in model.encoder.layers.parameters())
 
@@ -96,15 +104,7 @@ def test_a_student_comes_to_see_what_its_teacher_sees(tiny: Path, tmp_path: Path
         torch.testing.assert_close(lent[name.format(student_layer)], own[name.format(teacher_layer)])
     assert recipe.tokenizer.get_vocab() == master.tokenizer.get_vocab()
 
-    batch = batch_of(recipe, model, stage)
-    optimizer = torch.optim.AdamW(recipe.parameter_groups(model, stage), lr=3e-3)
-    losses = []
-    for _ in range(25):
-        loss = recipe.loss(model, batch, stage)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
+    losses = learn(recipe, model, batch_of(recipe, model, stage), steps=25, rate=3e-3)
     assert losses[-1] < 0.6 * losses[0], losses
 
 
@@ -131,13 +131,7 @@ def test_a_language_model_becomes_the_decoder_and_learns_its_end(tiny: Path, tmp
     assert model.decoder.config.add_cross_attention and model.decoder.config.pad_token_id == end
     labels = batch_of(recipe, model, stage)["labels"]
     assert all(row[row != -100][-1] == end for row in labels)
-    optimizer = torch.optim.AdamW(recipe.parameter_groups(model, stage), lr=1e-2)
-    batch = batch_of(recipe, model, stage)
-    for _ in range(60):
-        loss = recipe.loss(model, batch, stage)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    learn(recipe, model, batch_of(recipe, model, stage), steps=60, rate=1e-2)
     variant = recipe.save(model.eval(), tmp_path / "variant")
     family = recipe.saved(tmp_path / "variant", variant, torch.device("cpu"))
     picture = recipe.examples[0].image
@@ -151,6 +145,9 @@ def test_a_language_model_becomes_the_decoder_and_learns_its_end(tiny: Path, tmp
     ({"decoder": "gpt2", "stages": [{"name": "s", "objective": "self_critical"}]}, "works on whole words"),
     ({"teacher": "nobody"}, "There is no variant 'nobody'"),
     ({"encoder": "nobody/nothing"}, "neither a folder below"),
+    ({"base": "nobody/nothing"}, "neither a folder below"),
+    ({"base": "checkpoints/nobody"}, "There is no variant checkpoints/nobody"),
+    ({"base": "checkpoints/nobody", "teacher": "nobody"}, "leave 'teacher' empty, or 'base'"),
 ])
 def test_what_does_not_fit_together_is_refused(tiny: Path, tmp_path: Path, changes: dict[str, Any],
                                                reason: str) -> None:

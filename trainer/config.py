@@ -136,9 +136,10 @@ class TrainingConfig:
     zoom: float = knob(0.1, unit="of the size", low=0.0, high=0.9, recipes=("image_gpt",),
                        says="Pictures are made larger or smaller by up to this while training.")
     # causal_lm
-    base: str = knob("", recipes=_SPEAKING,
-                     says="Model of language (hub_vlm: of pictures too) to start from: a folder below the data root, "
-                          "checkpoints/ID of a variant, or a Hub id in the download cache; empty for random weights.")
+    base: str = knob("", recipes=(*_CAPTIONER, *_SPEAKING),
+                     says="Trained model to start from (of language; encoder_decoder, hub_vlm: of pictures too): a "
+                          "folder below the data root, checkpoints/ID of a variant, or a Hub id in the download cache; "
+                          "empty for random weights.")
     lora: Lora | None = knob(None, recipes=_SPEAKING, says="Train adapters on a frozen base; empty trains all weights.")
     quantize: str = knob("none", choices=("none", "8bit", "4bit"), recipes=_SPEAKING,
                          says="How a frozen base is held; 8bit and 4bit need CUDA and bitsandbytes.")

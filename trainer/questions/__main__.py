@@ -1,6 +1,6 @@
 """Counts the questions that data gives, and what answers score without a look at the picture; prints the word lists.
 
-python -m trainer.questions shared/data/flickr8k shared/data/coco_sample --split dev
+python -m trainer.questions data/flickr8k shared/data/coco_sample --split dev
 """
 
 import argparse

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from narrator.records import Example, Score, Variant
-from trainer.config import Data, Stage
+from trainer.config import Data, Stage, TrainingConfig
 from trainer.questions import KINDS
 
 if TYPE_CHECKING:
@@ -80,6 +80,8 @@ def recipe_class(name: str) -> type[Any]:
 class Recipe(Protocol):
     """Builds model and data of each stage, computes the losses, judges the model and saves the variant."""
 
+    config: TrainingConfig
+    device: torch.device
     collate: Callable[..., Any]
 
     def prepare(self) -> tuple[Any, Callable[..., Any]]:
@@ -107,8 +109,10 @@ class Recipe(Protocol):
         ...
 
     def autocast(self) -> AbstractContextManager:
-        """The precision to compute in."""
-        ...
+        """The precision to compute in: bf16 where it is asked for, or where it is quick."""
+        from trainer.recipes.precision import autocast  # torch
+
+        return autocast(self.config.precision, self.device)
 
     def read_dev(self, source: Data, *, strict: bool) -> list[Example]:
         """Held-out examples of one data set."""

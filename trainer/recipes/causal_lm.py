@@ -1,18 +1,14 @@
 """Recipe for language models that answer a prompt with a description: from random weights, all weights of a base, or
 adapters on it."""
 
-import copy
 import dataclasses
-import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftModel
-from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from narrator.families.causal_lm import ADAPTER, CausalLM, load_model, load_tokenizer, padding
@@ -20,7 +16,9 @@ from narrator.records import Example, Inputs, NarratorError, Variant
 from trainer.config import Data, Stage, TrainingConfig
 from trainer.recipes import Recipe, Scores, Sets, Tell, curriculum
 from trainer.recipes.answers import score
-from trainer.recipes.lora import attach, find_base, load_adapter, load_base, save_adapter, trainable
+from trainer.recipes.bases import base_source, find_base
+from trainer.recipes.lora import attach, load_adapter, load_base, save_adapter, trainable
+from trainer.recipes.optimising import adamw_groups, answer_loss
 from trainer.recipes.pairs import (
     PROMPTS,
     TEMPLATE,
@@ -32,12 +30,10 @@ from trainer.recipes.pairs import (
     neat,
     vividness,
 )
-from trainer.recipes.precision import autocast
-from trainer.recipes.teacher import IGNORED
+from trainer.recipes.saving import save_weights
 from trainer.scenes import Scene, check_disjoint, read_scenes, split_scenes
 
 ASKED = "Describe this image: a brown dog"  # shown to whoever tries the model first
-SMALL, SHARD_SIZE = 100_000_000, "9MB"  # parameters; shards of a small model
 
 
 class CausalLMRecipe(Recipe):
@@ -89,23 +85,13 @@ class CausalLMRecipe(Recipe):
 
     def parameter_groups(self, model: Any, stage: Stage) -> list[dict[str, Any]]:
         """AdamW's groups: no decay on vectors; what is frozen stays out."""
-        learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        groups = (([parameter for parameter in learning if parameter.dim() > 1], stage.weight_decay),
-                  ([parameter for parameter in learning if parameter.dim() <= 1], 0.0))
-        return [{"params": group, "lr": stage.learning_rate, "weight_decay": decay} for group, decay in groups if group]
+        return adamw_groups(model, stage)
 
     def loss(self, model: Any, batch: dict[str, torch.Tensor], stage: Stage) -> torch.Tensor:
         """Mean over the tokens of the answers and their ends, a scalar."""
         with self.autocast():
             logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False).logits
-        wanted = batch["labels"][:, 1:]  # a token is foretold by what stands before it
-        counted = wanted != IGNORED
-        return nn.functional.cross_entropy(logits[:, :-1][counted].float(), wanted[counted],
-                                           label_smoothing=stage.label_smoothing)
-
-    def autocast(self) -> AbstractContextManager:
-        """bf16 where it is asked for, or where it is quick."""
-        return autocast(self.config.precision, self.device)
+        return answer_loss(logits[:, :-1], batch["labels"][:, 1:], stage.label_smoothing)
 
     def read_dev(self, source: Data, *, strict: bool) -> list[Example]:
         """A prompt and its references for each held-out scene. Where `vivid` captions are learned, the reference with
@@ -156,10 +142,9 @@ class CausalLMRecipe(Recipe):
         if isinstance(model, PeftModel):
             assert self.base is not None
             save_adapter(model, folder, config.base)
-            source, adapter = self._source(folder), "."
+            source, adapter = base_source(config.base, self.base, folder), "."
         else:
-            small = copy.deepcopy(model).to(torch.bfloat16)
-            small.save_pretrained(folder, max_shard_size=SHARD_SIZE if total < SMALL else "2GB")
+            save_weights(model, folder)
         self.tokenizer.save_pretrained(folder)
         return Variant(id=config.name, title=config.title or config.name, family="causal_lm", source=source,
                        adapter=adapter, inputs=Inputs(image=False, text=True), default_prompt=ASKED, parameters=total,
@@ -170,10 +155,6 @@ class CausalLMRecipe(Recipe):
         """The variant as the narrator loads it from disk."""
         source, adapter = (folder, None) if variant.adapter is None else (self.base, str(folder))
         return CausalLM(dataclasses.replace(variant, source=str(source), adapter=adapter), str(device))
-
-    def finish(self, model: Any) -> Any:
-        """The model as its stage hands it on: as it is."""
-        return model
 
     def forget(self) -> None:
         """Let go of what the stage learned from."""
@@ -237,12 +218,6 @@ class CausalLMRecipe(Recipe):
             tokenizer.chat_template = TEMPLATE
         return tokenizer
 
-    def _source(self, folder: Path) -> str:
-        """Where the variant finds its base: beside it, in the Hub, or where it lies."""
-        assert self.base is not None
-        if self.base.resolve().parent == folder.resolve().parent:
-            return os.path.join("..", self.base.name)
-        return self.config.base if self.base.parent.name == "snapshots" else str(self.base.resolve())
 
 def _check(config: TrainingConfig) -> None:
     for stage in config.stages:

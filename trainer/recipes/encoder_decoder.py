@@ -1,10 +1,8 @@
 """Recipe for captioners of the encoder_decoder family: our own small ones, from patches and words up."""
 
-import copy
 import dataclasses
 import shutil
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ from torch import nn
 from torch.utils.data import Dataset
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast, VisionEncoderDecoderModel
 
+from narrator.families.causal_lm import load_tokenizer
 from narrator.families.encoder_decoder import EncoderDecoder, PictureInput
 from narrator.metrics.tokenize import ptb_tokens
 from narrator.records import Example, Inputs, NarratorError, Variant
@@ -20,17 +19,18 @@ from trainer.config import Data, Stage, TrainingConfig
 from trainer.data import read_examples
 from trainer.evaluation import evaluate, overall
 from trainer.recipes import Recipe, Scores, Sets, Tell
+from trainer.recipes.bases import find_base
 from trainer.recipes.captions import Features, Pictures, Words, cache_features, collate
-from trainer.recipes.decoders import decoder_tokenizer, new_decoder
+from trainer.recipes.decoders import decoder_tokenizer, load_captioner, new_decoder
 from trainer.recipes.distill import Teacher, distillation_loss
 from trainer.recipes.encoders import features, new_encoder, project, stand_in, trunk
-from trainer.recipes.precision import autocast
+from trainer.recipes.optimising import adamw_groups
+from trainer.recipes.saving import save_weights
 from trainer.recipes.self_critical import Reward, self_critical_loss
 from trainer.recipes.teacher import IGNORED, teacher_forced
-from trainer.recipes.words import encode, make_tokenizer
+from trainer.recipes.words import encode, extend_tokenizer, make_tokenizer, of_words
 
 COMMON_WORDS = 60  # the most frequent words say nothing about a picture
-SHARD_SIZE = "9MB"
 
 
 class EncoderDecoderRecipe(Recipe):
@@ -40,13 +40,15 @@ class EncoderDecoderRecipe(Recipe):
                  strict: bool = False) -> None:
         self.config, self.root, self.folder, self.device = config, root, folder, device
         check_stages(config)
+        self.base = find_base(config.base, root) if config.base else None
         self.examples = [example for source in config.data
                          for example in read_pictures(root, source, strict=strict) * source.repeat]
         self.groups = [list(example.texts) for source in config.text for example in
                        read_examples(root / source.path, split=source.split, strict=strict)[:source.limit]]
         self.teacher = Teacher(config.teacher, device) if config.teacher else None
         self.tokenizer = self._tokenizer()
-        self.to_pixels = PictureInput(config.image_size, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+        self.to_pixels = PictureInput.load(self.base) if self.base else \
+            PictureInput(config.image_size, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
         self.captions = [self._encode(example.texts) for example in self.examples]
         self.reward: Reward | None = None
 
@@ -55,6 +57,8 @@ class EncoderDecoderRecipe(Recipe):
     def prepare(self) -> tuple[VisionEncoderDecoderModel, Callable[..., Any]]:
         """The model before its first step, and the collator."""
         config, tokens = self.config, self.tokenizer
+        if self.base:
+            return load_captioner(self.base, len(tokens)), collate
         model = VisionEncoderDecoderModel(encoder=new_encoder(config, self.root),
                                           decoder=new_decoder(config, tokens, self.root))
         model.config.decoder_start_token_id = tokens.bos_token_id
@@ -69,7 +73,7 @@ class EncoderDecoderRecipe(Recipe):
 
     def load(self, folder: Path) -> VisionEncoderDecoderModel:
         """The model as a stage left it."""
-        return VisionEncoderDecoderModel.from_pretrained(folder, local_files_only=True, attn_implementation="eager")
+        return load_captioner(folder, len(self.tokenizer))
 
     def dataset(self, stage: Stage, model: VisionEncoderDecoderModel, tell: Callable[[int, int], None]) -> Dataset:
         """What the stage learns from."""
@@ -116,15 +120,11 @@ class EncoderDecoderRecipe(Recipe):
     def parameter_groups(self, model: VisionEncoderDecoderModel, stage: Stage) -> list[dict[str, Any]]:
         """AdamW's groups: the trunk at its own rate or frozen; no decay on vectors."""
         slow = {id(parameter) for parameter in trunk(model).parameters()}
-        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for parameter in model.parameters():
-            in_trunk = id(parameter) in slow
-            parameter.requires_grad_(stage.train_encoder or not in_trunk)
-            if parameter.requires_grad:
-                rate = stage.encoder_learning_rate if in_trunk else stage.learning_rate
-                decay = stage.weight_decay if parameter.dim() > 1 else 0.0
-                groups.setdefault((rate, decay), []).append(parameter)
-        return [{"params": group, "lr": rate, "weight_decay": decay} for (rate, decay), group in groups.items()]
+            parameter.requires_grad_(stage.train_encoder or id(parameter) not in slow)
+        names = {name for name, parameter in model.named_parameters() if id(parameter) in slow}
+        return adamw_groups(model, stage, lambda name: stage.encoder_learning_rate if name in names
+                            else stage.learning_rate)
 
     def loss(self, model: VisionEncoderDecoderModel, batch: dict[str, torch.Tensor], stage: Stage) -> torch.Tensor:
         """The stage's objective on one collated batch, a scalar."""
@@ -142,19 +142,13 @@ class EncoderDecoderRecipe(Recipe):
     def save(self, model: VisionEncoderDecoderModel, folder: Path) -> Variant:
         """Write weights in bf16, tokenizer and preprocessing to `folder`; whoever calls writes the manifest, last."""
         folder.mkdir(parents=True, exist_ok=True)
-        small = copy.deepcopy(model).to(torch.bfloat16)
-        small.save_pretrained(folder, max_shard_size=SHARD_SIZE)
+        total = save_weights(model, folder)
         self.tokenizer.save_pretrained(folder)
         self.to_pixels.save(folder)
         config = self.config
         return Variant(id=config.name, title=config.title or config.name, family="encoder_decoder", source=".",
                        inputs=Inputs(image=True, text=False), dtype="bfloat16", license=config.license,
-                       parameters=sum(parameter.numel() for parameter in model.parameters()),
-                       provenance=config.provenance)
-
-    def autocast(self) -> AbstractContextManager:
-        """bf16 where it is asked for, or where it is quick."""
-        return autocast(self.config.precision, self.device)
+                       parameters=total, provenance=config.provenance)
 
     def _cross_entropy(self, decoder: GPT2LMHeadModel, patches: torch.Tensor, batch: dict[str, torch.Tensor],
                        smoothing: float) -> torch.Tensor:
@@ -196,6 +190,9 @@ class EncoderDecoderRecipe(Recipe):
         return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
 
     def _new_tokenizer(self, captions: Sequence[str]) -> PreTrainedTokenizerFast:
+        if self.base:
+            known = load_tokenizer(self.base)
+            return extend_tokenizer(known, captions, self.config.min_count) if of_words(known) else known
         if self.teacher:
             return self.teacher.tokenizer()
         if self.config.decoder:
@@ -203,7 +200,7 @@ class EncoderDecoderRecipe(Recipe):
         return make_tokenizer(captions, self.config.min_count)
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
-        if self.config.decoder:  # its own pieces of words, of the text as it was written
+        if not of_words(self.tokenizer):  # its own pieces of words, of the text as it was written
             return [encode(self.tokenizer, self.tokenizer.tokenize(text.strip()), self.config.max_words)
                     for text in texts]
         return [encode(self.tokenizer, ptb_tokens(text), self.config.max_words) for text in texts]
@@ -211,6 +208,10 @@ class EncoderDecoderRecipe(Recipe):
 
 def check_stages(config: TrainingConfig) -> None:
     """Raise NarratorError for an objective that the other settings leave no room for."""
+    for name in ("encoder", "decoder", "teacher"):
+        if config.base and getattr(config, name):
+            raise NarratorError("'base' is a whole captioner, with eyes and words of its own: "
+                                f"leave '{name}' empty, or 'base'.")
     for stage in config.stages:
         if stage.objective == "distill" and not (config.teacher and stage.train_encoder):
             raise NarratorError(f"Stage '{stage.name}' learns from a teacher: name one as 'teacher', and set "

@@ -20,7 +20,7 @@ from narrator.families.loading import load_whole
 from narrator.families.mobilenet_patches import MobileNetPatches, MobileNetPatchesConfig
 from narrator.records import NarratorError
 from trainer.config import TrainingConfig
-from trainer.recipes.lora import find_base
+from trainer.recipes.bases import find_base
 
 _EYES: dict[str, Any] = {"clip": CLIPVisionModel, "clip_vision_model": CLIPVisionModel, "siglip": SiglipVisionModel}
 

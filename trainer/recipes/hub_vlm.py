@@ -5,12 +5,9 @@ all its weights, from pictures with captions or with questions and answers.
 once a pass, with one of its texts at random.
 """
 
-import contextlib
-import copy
 import dataclasses
 import inspect
 import itertools
-import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -37,12 +34,13 @@ from trainer.config import Data, Lora, Stage, TrainingConfig
 from trainer.data import read_examples
 from trainer.evaluation import evaluate, overall
 from trainer.recipes import Recipe, Scores, Sets, Tell
-from trainer.recipes.lora import BITS, find_base, load_adapter, save_adapter, trainable
-from trainer.recipes.precision import autocast
+from trainer.recipes.bases import base_source, find_base
+from trainer.recipes.lora import BITS, load_adapter, save_adapter, trainable
+from trainer.recipes.optimising import adamw_groups, answer_loss
+from trainer.recipes.saving import save_weights
 from trainer.recipes.shown import Shown, collate
 from trainer.recipes.teacher import IGNORED
 
-SMALL, SHARD_SIZE = 100_000_000, "9MB"  # parameters; shards of a small model
 TOGETHER = 8  # pictures that are described at once: large models read a thousand tokens of each
 EYES = re.compile(r"(^|\.)(vision_tower|vision_model|vision_encoder|visual|image_tower|image_encoder)\.")
 
@@ -100,15 +98,12 @@ class HubVLMRecipe(Recipe):
         """AdamW's groups: the picture encoder at `encoder_learning_rate` where `train_encoder` says so, the rest at
         `learning_rate`; of a model with adapters these alone. No decay on vectors."""
         adapted = isinstance(model, PeftModel)
-        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for name, parameter in model.named_parameters():
             seeing = EYES.search(name) is not None
             learns = parameter.is_floating_point() and (stage.train_encoder or not seeing)
             parameter.requires_grad_(learns and (not adapted or "lora_" in name))
-            if parameter.requires_grad:
-                rate = stage.encoder_learning_rate if seeing else stage.learning_rate
-                groups.setdefault((rate, stage.weight_decay if parameter.dim() > 1 else 0.0), []).append(parameter)
-        return [{"params": group, "lr": rate, "weight_decay": decay} for (rate, decay), group in groups.items()]
+        return adamw_groups(model, stage, lambda name: stage.encoder_learning_rate if EYES.search(name)
+                            else stage.learning_rate)
 
     def loss(self, model: Any, batch: dict[str, torch.Tensor], stage: Stage) -> torch.Tensor:
         """Mean over the tokens of the answers and their ends, a scalar."""
@@ -121,14 +116,7 @@ class HubVLMRecipe(Recipe):
             inputs["logits_to_keep"] = kept
         with self.autocast():
             logits = whole(**inputs).logits[:, -kept:-1]  # GIT's begin with those of its picture
-        wanted = labels[:, first:]
-        counted = wanted != IGNORED
-        return nn.functional.cross_entropy(logits[counted].float(), wanted[counted],
-                                           label_smoothing=stage.label_smoothing)
-
-    def autocast(self) -> contextlib.AbstractContextManager:
-        """bf16 where it is asked for, or where it is quick."""
-        return autocast(self.config.precision, self.device)
+        return answer_loss(logits, labels[:, first:], stage.label_smoothing)
 
     def read_dev(self, source: Data, *, strict: bool) -> list[Example]:
         """Pictures with captions, or with questions and answers."""
@@ -147,10 +135,6 @@ class HubVLMRecipe(Recipe):
         """CIDEr-D, the sets weighted by their pictures."""
         return overall(scores, dev)
 
-    def finish(self, model: Any) -> Any:
-        """The model as its stage hands it on: as it is."""
-        return model
-
     def save(self, model: Any, folder: Path) -> Variant:
         """Write weights in bf16, of adapters alone where only they learned, and the processor; whoever calls writes
         the manifest, last."""
@@ -159,10 +143,9 @@ class HubVLMRecipe(Recipe):
         source, adapter = ".", None
         if isinstance(model, PeftModel):
             save_adapter(model, folder, config.base)
-            source, adapter = self._source(folder), "."
+            source, adapter = base_source(config.base, self.base, folder), "."
         else:
-            small = copy.deepcopy(model).to(torch.bfloat16)
-            small.save_pretrained(folder, max_shard_size=SHARD_SIZE if total < SMALL else "2GB")
+            save_weights(model, folder)
         self.processor.save_pretrained(folder)
         return dataclasses.replace(self.variant, source=source, adapter=adapter, parameters=total, dtype="bfloat16",
                                    license=config.license, provenance=config.provenance)
@@ -172,21 +155,12 @@ class HubVLMRecipe(Recipe):
         source, adapter = (folder, None) if variant.adapter is None else (self.base, str(folder))
         return HubVLM(dataclasses.replace(variant, source=str(source), adapter=adapter), str(device))
 
-    def forget(self) -> None:
-        """Nothing was cached."""
-
     def _rows(self, stage: Stage) -> list[Example]:
         return [example for source, found in self.learned for example in found * (source.repeat if stage.repeat else 1)
                 if stage.objective == "answer" or not example.prompt]
 
     def _start(self) -> Any:
         return load_base(self.base, self.device, frozen=self.config.lora is not None, quantize=self.config.quantize)
-
-    def _source(self, folder: Path) -> str:
-        """Where the variant finds its base: beside it, in the Hub, or where it lies."""
-        if self.base.resolve().parent == folder.resolve().parent:
-            return os.path.join("..", self.base.name)
-        return self.config.base if self.base.parent.name == "snapshots" else str(self.base.resolve())
 
 
 class _Asked:

@@ -1,10 +1,8 @@
 """Recipe for the image_gpt family: a GPT from scratch over picture tokens, with the class at the tail."""
 
-import copy
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +21,10 @@ from trainer.config import Data, Stage, TrainingConfig
 from trainer.readers.digits import Digit, read_digits
 from trainer.recipes import Recipe, Scores, Sets, Tell
 from trainer.recipes.codebook import begin_embeddings, fit_codebook
+from trainer.recipes.optimising import adamw_groups
 from trainer.recipes.picture_losses import AT_ONCE, leakage, losses, measure
-from trainer.recipes.precision import autocast
+from trainer.recipes.saving import save_weights
 
-SHARD_SIZE = "9MB"
 PLAIN = 0.2  # share of the training pictures that are shown as they are
 
 
@@ -83,20 +81,13 @@ class ImageGptRecipe(Recipe):
 
     def parameter_groups(self, model: GPT2LMHeadModel, stage: Stage) -> list[dict[str, Any]]:
         """AdamW's groups: no decay on vectors."""
-        matrices = [parameter for parameter in model.parameters() if parameter.dim() > 1]
-        vectors = [parameter for parameter in model.parameters() if parameter.dim() <= 1]
-        return [{"params": group, "lr": stage.learning_rate, "weight_decay": decay}
-                for group, decay in ((matrices, stage.weight_decay), (vectors, 0.0))]
+        return adamw_groups(model, stage)
 
     def loss(self, model: GPT2LMHeadModel, batch: dict[str, torch.Tensor], stage: Stage) -> torch.Tensor:
         """lm_weight x picture loss + class_weight x class loss, a scalar."""
         with self.autocast():
             picture, told = losses(model, self.vocabulary, batch["input_ids"], smoothing=stage.label_smoothing)
         return self.config.lm_weight * picture + self.config.class_weight * told
-
-    def autocast(self) -> AbstractContextManager:
-        """bf16 where it is asked for, or where it is quick."""
-        return autocast(self.config.precision, self.device)
 
     def read_dev(self, source: Data, *, strict: bool) -> list[Example]:
         """Held-out pictures with their classes."""
@@ -132,19 +123,16 @@ class ImageGptRecipe(Recipe):
     def save(self, model: GPT2LMHeadModel, folder: Path) -> Variant:
         """Write weights in bf16 and the codebook to `folder`; whoever calls writes the manifest, last."""
         folder.mkdir(parents=True, exist_ok=True)
-        copy.deepcopy(model).to(torch.bfloat16).save_pretrained(folder, max_shard_size=SHARD_SIZE)
+        total = save_weights(model, folder)
         self.codebook.save(folder)
         config = self.config
         return Variant(id=config.name, title=config.title or config.name, family="image_gpt", source=".",
                        inputs=Inputs(image=True, text=True), default_prompt="classify", dtype="bfloat16",
-                       license=config.license, parameters=model.num_parameters(), provenance=config.provenance)
+                       license=config.license, parameters=total, provenance=config.provenance)
 
     def saved(self, folder: Path, variant: Variant, device: torch.device) -> ImageGpt:
         """The variant as the narrator loads it from disk."""
         return ImageGpt(dataclasses.replace(variant, source=str(folder)), str(device))
-
-    def forget(self) -> None:
-        """Nothing is cached."""
 
     def _positions(self) -> int:
         return self.config.positions or self.codebook.count + 5

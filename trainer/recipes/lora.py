@@ -8,34 +8,11 @@ from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dic
 from safetensors.torch import save_file
 from transformers.pytorch_utils import Conv1D
 
-from narrator.catalog import MANIFEST, checkpoint_folders, read_variant
-from narrator.families.causal_lm import ADAPTER, ADAPTER_WEIGHTS, load_model
+from narrator.families.causal_lm import ADAPTER_WEIGHTS, load_model
 from narrator.records import NarratorError
 from trainer.config import Lora
 
 BITS = {"none": None, "8bit": 8, "4bit": 4}
-_BUNDLED = "checkpoints/"
-
-
-def find_base(base: str, root: Path) -> Path:
-    """The folder that `base` names: one below the data root, `checkpoints/ID` of a variant, or a Hub id in the download
-    cache. Uses no network. Raises NarratorError when there is none."""
-    if (root / base / "config.json").is_file():
-        return root / base
-    if base.startswith(_BUNDLED):
-        for parent in checkpoint_folders():
-            folder = parent / base.removeprefix(_BUNDLED)
-            if (folder / "config.json").is_file():
-                return folder
-            if (folder / ADAPTER).is_file():
-                raise NarratorError(f"The base {base} is an adapter itself: start from "
-                                    f"{read_variant(folder / MANIFEST).source}.")
-        raise NarratorError(f"There is no variant {base}. Train it first, or name another 'base'.")
-    cached = _cached(base)
-    if cached is None:
-        raise NarratorError(f"The base {base} is neither a folder below {root} nor in the download cache. Get it with "
-                            f"`hf download {base}`, or name another 'base'.")
-    return cached
 
 
 def load_base(folder: Path, device: torch.device, *, frozen: bool, quantize: str = "none") -> Any:
@@ -92,14 +69,3 @@ def save_adapter(model: PeftModel, folder: Path, base: str) -> None:
 def load_adapter(model: Any, folder: Path) -> PeftModel:
     """The model with the adapters of a checkpoint, ready to learn on."""
     return PeftModel.from_pretrained(model, folder, is_trainable=True, local_files_only=True)
-
-
-def _cached(base: str) -> Path | None:
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        found = try_to_load_from_cache(base, "config.json")
-    except HFValidationError:  # a path, not a Hub id
-        return None
-    return Path(found).parent if isinstance(found, str) else None

@@ -4,16 +4,13 @@ Two stages, as in LLaVA (Liu et al. 2023, arXiv:2304.08485): `caption` draws the
 with `train_language` trains projector and language model (LoRA where `lora` is set) on questions and answers.
 """
 
-import copy
 import dataclasses
 import shutil
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftModel
-from torch import nn
 
 from narrator.families.causal_lm import load_tokenizer
 from narrator.families.encoder_decoder import PictureInput
@@ -27,13 +24,13 @@ from trainer.questions import Companions, companions
 from trainer.recipes import Recipe, Scores, Sets, Tell
 from trainer.recipes.answered import answered_scores
 from trainer.recipes.asked import Asking, Dialogues, collate
+from trainer.recipes.bases import find_base
 from trainer.recipes.captions import cache_features
 from trainer.recipes.encoders import vision_part
-from trainer.recipes.lora import attach, find_base, load_base
-from trainer.recipes.precision import autocast
+from trainer.recipes.lora import attach, load_base
+from trainer.recipes.optimising import adamw_groups, answer_loss
+from trainer.recipes.saving import save_weights
 from trainer.recipes.teacher import IGNORED
-
-SMALL, SHARD_SIZE = 100_000_000, "9MB"  # parameters; shards of a small model
 
 
 class ProjectorRecipe(Recipe):
@@ -93,13 +90,8 @@ class ProjectorRecipe(Recipe):
         adapted = isinstance(model.language, PeftModel)
         for name, parameter in model.language.named_parameters():
             parameter.requires_grad_(stage.train_language and (not adapted or "lora_" in name))
-        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-        for name, parameter in model.named_parameters():
-            if parameter.requires_grad:
-                rate = stage.language_learning_rate if name.startswith("language.") else stage.learning_rate
-                decay = stage.weight_decay if parameter.dim() > 1 else 0.0
-                groups.setdefault((rate, decay), []).append(parameter)
-        return [{"params": group, "lr": rate, "weight_decay": decay} for (rate, decay), group in groups.items()]
+        return adamw_groups(model, stage, lambda name: stage.language_learning_rate if name.startswith("language.")
+                            else stage.learning_rate)
 
     def loss(self, model: ProjectorLM, batch: dict[str, Any], stage: Stage) -> torch.Tensor:
         """Mean over the tokens of the answers and their ends, a scalar."""
@@ -111,14 +103,7 @@ class ProjectorRecipe(Recipe):
         wanted = torch.full(mask.shape, IGNORED, device=mask.device)
         for row, (front, ids, start) in enumerate(zip(fronts, batch["ids"], batch["starts"], strict=True)):
             wanted[row, len(front) + start:len(front) + len(ids)] = ids[start:]
-        wanted = wanted[:, 1:]  # a token is foretold by what stands before it
-        counted = wanted != IGNORED
-        return nn.functional.cross_entropy(logits[:, :-1][counted].float(), wanted[counted],
-                                           label_smoothing=stage.label_smoothing)
-
-    def autocast(self) -> AbstractContextManager:
-        """bf16 where it is asked for, or where it is quick."""
-        return autocast(self.config.precision, self.device)
+        return answer_loss(logits[:, :-1], wanted[:, 1:], stage.label_smoothing)
 
     def read_dev(self, source: Data, *, strict: bool) -> list[Example]:
         """Pictures with captions, or with questions and answers of their own; talk without a picture is left out."""
@@ -161,9 +146,7 @@ class ProjectorRecipe(Recipe):
     def save(self, model: ProjectorLM, folder: Path) -> Variant:
         """Write weights in bf16, tokenizer and preprocessing; whoever calls writes the manifest, last."""
         folder.mkdir(parents=True, exist_ok=True)
-        config, total = self.config, sum(parameter.numel() for parameter in model.parameters())
-        small = copy.deepcopy(model).to(torch.bfloat16)
-        small.save_pretrained(folder, max_shard_size=SHARD_SIZE if total < SMALL else "2GB")
+        config, total = self.config, save_weights(model, folder)
         self.tokenizer.save_pretrained(folder)
         self.to_pixels.save(folder)
         return Variant(id=config.name, title=config.title or config.name, family="projector_lm", source=".",

@@ -21,8 +21,10 @@ from narrator.families.projector_model import ProjectorLM, ProjectorLMConfig
 from narrator.records import NarratorError
 from trainer.config import TrainingConfig
 from trainer.recipes import hub_vlm
+from trainer.recipes.bases import find_base
+from trainer.recipes.decoders import own_decoder
 from trainer.recipes.encoders import new_encoder
-from trainer.recipes.lora import attach, find_base
+from trainer.recipes.lora import attach
 
 ARCHITECTURES = Path(__file__).resolve().parent.parent / "presets" / "architectures.json"
 WORDS = 5000  # a vocabulary that is yet to be made from the captions
@@ -58,6 +60,8 @@ def architecture(name: str, root: Path) -> Any:
 
 
 def _captioner(config: TrainingConfig, root: Path) -> nn.Module:
+    if config.base:
+        return VisionEncoderDecoderModel(config=architecture(config.base, root))
     if config.encoder and _kind(architecture(config.encoder, root)) == "mobilenet_v2":
         encoder: nn.Module = MobileNetPatches(MobileNetPatchesConfig(hidden_size=config.width))
     elif config.encoder:
@@ -69,9 +73,7 @@ def _captioner(config: TrainingConfig, root: Path) -> nn.Module:
         settings.add_cross_attention = True
         decoder: nn.Module = AutoModelForCausalLM.from_config(settings)
     else:
-        decoder = GPT2LMHeadModel(GPT2Config(
-            vocab_size=WORDS, n_positions=config.max_words + 40, n_embd=config.width, n_layer=config.layers,
-            n_head=config.heads, add_cross_attention=True))
+        decoder = GPT2LMHeadModel(own_decoder(config, WORDS))
     return VisionEncoderDecoderModel(encoder=encoder, decoder=decoder)
 
 
