@@ -47,11 +47,12 @@ def serve() -> tuple[Any, str]:
     from narrator.ui import build_page
     from narrator.ui.limits import launch_options, place
     from narrator.ui.theme import look
+    from trainer.tab import TITLE, dressed, train_tab, upload_limit
 
     name, port = place()
-    page = build_page()
-    _, address, _ = page.launch(server_name=name, server_port=port, prevent_thread_lock=True, **look(),
-                                **launch_options())
+    page = build_page([(TITLE, train_tab)])
+    _, address, _ = page.launch(server_name=name, server_port=port, prevent_thread_lock=True, **dressed(look()),
+                                **launch_options() | upload_limit())
     shared_engine().warm()
     return page, address
 

@@ -1,4 +1,5 @@
-"""The command line: `python -m narrator describe | speak | evaluate | score | variants | pull | remove`.
+"""The command line: `python -m narrator describe | speak | evaluate | score | variants | pull | remove |
+adapter | merge | export | push | corrections`.
 
 Exit codes: 0 all done; 1 a photograph failed; 2 nothing could be done, for a reason given in one sentence on stderr;
 130 stopped by Ctrl-C.
@@ -14,12 +15,26 @@ import os
 import sys
 from collections.abc import Sequence
 
-from narrator.commands import describe, evaluate, pull, remove, score, speak, variants
+from narrator.commands import (
+    adapter,
+    corrections,
+    describe,
+    evaluate,
+    export,
+    merge,
+    pull,
+    push,
+    remove,
+    score,
+    speak,
+    variants,
+)
 from narrator.commands.common import warn
 from narrator.records import NarratorError
 
 COMMANDS = {"describe": describe, "speak": speak, "evaluate": evaluate, "score": score, "variants": variants,
-            "pull": pull, "remove": remove}
+            "pull": pull, "remove": remove, "adapter": adapter, "merge": merge, "export": export, "push": push,
+            "corrections": corrections}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -3,43 +3,53 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any, NoReturn
 
 from narrator.catalog import default_variant
 from narrator.knobs import build
 from narrator.narrate import narrate
-from narrator.records import NarratorError
+from narrator.pictures import picture_url
+from narrator.records import Narration, NarratorError
 from narrator.settings import GenerationSettings
 from narrator.speech import engine as speech_engine
 from narrator.uploads import new_sound, uploaded_path
+from narrator.wording import ranked_json
 
 
-def describe(picture: dict | None = None, variant: str = "", prompt: str = "",
+def describe(picture: dict | list | None = None, variant: str = "", prompt: str = "",
              settings: dict | None = None) -> dict[str, Any]:
     """Describe a picture in words.
 
     Args:
-        picture: an uploaded file, `handle_file(path)` with gradio_client; null for a variant that takes only text.
+        picture: an uploaded file, `handle_file(path)` with gradio_client; a list of them for a variant that takes
+            several; null for one that takes only text.
         variant: the id of a model variant; empty for the first of the catalog.
         prompt: a question or the beginning of a text, for variants that take one.
         settings: generation settings by name, such as {"num_beams": 1, "seed": 7}; the others keep their defaults.
 
     Returns:
         {"variant", "text", "tokens", "first_token_s", "total_s", "confidence", "uncertain"}: times in seconds,
-        confidence the mean token probability (0 to 1) or null, uncertain the words that are guesses.
+        confidence the mean token probability (0 to 1) or null, uncertain the words that are guesses. From a variant
+        that tells classes also {"label", "probability", "ranked"}, and from one that draws {"picture"}, a data URL.
     """
     try:
         chosen = build(GenerationSettings, _mapping(settings), "settings")
-        updates = narrate(_text(variant, "variant") or default_variant().id, uploaded_path(picture),
+        updates = narrate(_text(variant, "variant") or default_variant().id, _pictures(picture),
                           _text(prompt, "prompt"), chosen)
-        narration = next((update.narration for update in updates if update.narration is not None), None)
+        last = next((update for update in updates if update.narration is not None), None)
     except NarratorError as error:
         _refuse(error)
-    if narration is None:
+    if last is None or last.narration is None:
         _refuse(NarratorError("The description ended before it was finished. Try again."))
-    return {"variant": narration.variant_id, "text": narration.text, "tokens": narration.tokens,
+    return _told(last.narration) | ({} if last.picture is None else {"picture": picture_url(last.picture)})
+
+
+def _told(narration: Narration) -> dict[str, Any]:
+    told = {"variant": narration.variant_id, "text": narration.text, "tokens": narration.tokens,
             "first_token_s": narration.first_token_s, "total_s": narration.total_s,
             "confidence": narration.confidence, "uncertain": list(narration.uncertain)}
+    return told | ranked_json(narration) if narration.ranked else told
 
 
 def speak(text: str, voice: str | None = None, speed: float = 1.0, pitch: int = 50) -> dict[str, Any]:
@@ -73,6 +83,12 @@ def add_endpoints() -> None:
 
     for endpoint in (describe, speak):
         gr.api(endpoint, api_name=endpoint.__name__, concurrency_limit=4)
+
+
+def _pictures(picture: Any) -> list[Path]:
+    """The uploaded files."""
+    paths = [uploaded_path(one) for one in (picture if isinstance(picture, list) else [picture])]
+    return [path for path in paths if path is not None]
 
 
 def _mapping(settings: Any) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from narrator.turns import Stopped, Turns
 from narrator.weights import bytes_needed, check_checkpoint, free_bytes
 
 Announce = Callable[[str], None]
+_ELSEWHERE = "remote"  # the family whose models run on a server
 MARGIN_BYTES = 512 * 2**20  # memory left to everything else when a variant is loaded
 
 
@@ -72,6 +73,8 @@ class Engine:
 
     def outlook(self, variant: Variant) -> str:
         """A status sentence for what `use` is about to do."""
+        if variant.family == _ELSEWHERE:
+            return "Describing …"
         with self._guard:
             busy = any(turns.busy() for turns in self._turns.values())
             known = variant.id in self._loaded
@@ -83,11 +86,16 @@ class Engine:
     def use(self, variant_id: str, announce: Announce | None = None,
             stop: threading.Event | None = None) -> Iterator[Family]:
         """The variant's family, loaded, with its device's lock held until the block ends. Do not nest it in itself.
+        A variant of a server holds no lock: what it computes with is not here.
 
         announce: told in a sentence when there is something to wait for. Raises NarratorError for an unknown, damaged
         or too large variant, and Stopped when `stop` is set before the family is there.
         """
         variant = find_variant(variant_id, self.checkpoints)
+        if variant.family == _ELSEWHERE:
+            with _served(variant, stop) as family:
+                yield family
+            return
         self._await_warming(stop)
         turns = self._turns_of(self.device())
         if turns.busy() and announce:
@@ -186,6 +194,15 @@ class Engine:
 def shared_engine() -> Engine:
     """The engine of this process."""
     return Engine()
+
+
+@contextlib.contextmanager
+def _served(variant: Variant, stop: threading.Event | None) -> Iterator[Family]:
+    """The family of a variant that a server runs: nothing to load, nothing to keep."""
+    if stop is not None and stop.is_set():
+        raise Stopped
+    with contextlib.closing(family_class(variant.family)(variant, "")) as family:  # type: ignore[call-arg]
+        yield family
 
 
 def _loading(variant: Variant) -> str:

@@ -5,37 +5,43 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
-import re
+import hashlib
+import itertools
 import threading
 import time
 import uuid
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from narrator.catalog import find_variant
 from narrator.engine import Engine, shared_engine
+from narrator.families.modes import find_mode
 from narrator.pictures import MAX_PIXELS, Source, almost_empty, open_picture, picture_sha256
 from narrator.records import Family, Narration, NarratorError, Piece, Variant
 from narrator.settings import GenerationSettings
 from narrator.turns import Stopped
+from narrator.wording import confidence, joined, tidy, uncertain_indices, uncertain_words
+from narrator.wording import word_spans as word_spans  # where the words of `uncertain_at` stand
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-UNCERTAIN_BELOW = 0.3  # a word whose least probable token is below this is marked as uncertain
 ALMOST_EMPTY = "This picture holds almost nothing to describe."
 MAX_PROMPT = 4000  # characters
+MAX_PICTURES = 8  # in one prompt
 BATCH = 16  # pictures described at once by `describe_many`
-_WORD = re.compile(r"\w+(?:['’-]\w+)*")
+Given = Source | Sequence[Source] | None  # a picture, several for one prompt, or none
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Update:
-    """What to show now: the text so far, a status sentence, and the Narration once it is finished."""
+    """What to show now: the text so far, a status sentence, the picture as far as it is drawn (by a variant that
+    draws), and the Narration once it is finished."""
 
     text: str
     status: str
     narration: Narration | None = None
+    picture: Image | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,19 +49,29 @@ class _Request:
     """A checked request. `started` is on the clock of time.perf_counter."""
 
     variant: Variant
-    picture: Image | None
+    pictures: tuple[Image, ...]
     prompt: str
     settings: GenerationSettings
     started: float
+
+    @property
+    def picture(self) -> Image | None:
+        """The only one, or the first."""
+        return self.pictures[0] if self.pictures else None
+
+    @property
+    def empty(self) -> bool:
+        """Whether pictures were given and none of them shows anything."""
+        return bool(self.pictures) and all(map(almost_empty, self.pictures))
 
     def elapsed(self) -> float:
         """Seconds since the request."""
         return time.perf_counter() - self.started
 
 
-def narrate(variant_id: str, image: Source | None, prompt: str = "", settings: GenerationSettings | None = None,
+def narrate(variant_id: str, image: Given, prompt: str = "", settings: GenerationSettings | None = None,
             engine: Engine | None = None, stop: threading.Event | None = None) -> Generator[Update, None, None]:
-    """Yield Updates as the text comes; the last one carries the Narration.
+    """Yield Updates as the text comes; the last one carries the Narration. A list of pictures makes one description.
 
     Closing the iterator, or setting `stop`, ends the generation within a step and frees the device; after `stop` the
     last Update says "Stopped." and carries no Narration. Times count from the first `next`, loading included.
@@ -64,7 +80,7 @@ def narrate(variant_id: str, image: Source | None, prompt: str = "", settings: G
     engine = engine or shared_engine()
     variant = find_variant(variant_id, engine.checkpoints)
     request = _check(variant, image, prompt, settings or GenerationSettings())
-    if request.picture is not None and almost_empty(request.picture):
+    if request.empty:
         yield _finished(_narration(request, [], ALMOST_EMPTY, (0.0, request.elapsed())))
         return
     yield Update(text="", status=engine.outlook(variant))
@@ -72,25 +88,26 @@ def narrate(variant_id: str, image: Source | None, prompt: str = "", settings: G
     try:
         yield from _stream(request, engine, stop, pieces)
     except Stopped:
-        yield Update(text=tidy(_joined(pieces)), status="Stopped.")
+        yield Update(text=tidy(joined(pieces)), status="Stopped.", picture=_drawn(pieces))
 
 
-def describe_many(variant_id: str, images: Iterable[Source | None], prompt: str = "",
+def describe_many(variant_id: str, images: Iterable[Source | None], prompt: str | Iterable[str] = "",
                   settings: GenerationSettings | None = None, engine: Engine | None = None,
                   batch_size: int = BATCH) -> Generator[Narration | NarratorError, None, None]:
     """One Narration, or the NarratorError of a picture that fails, for each of `images`, in order.
 
-    In memory are at most `batch_size` pictures, fewer when they are huge; the device is free for others between
-    batches. Of a batch, each Narration's times are the batch's. Raises NarratorError when the variant is unknown or
-    cannot be loaded.
+    prompt: the same for all, or one for each. In memory are at most `batch_size` pictures, fewer when they are huge;
+    the device is free for others between batches. Of a batch, each Narration's times are the batch's. Raises
+    NarratorError when the variant is unknown or cannot be loaded.
     """
     engine = engine or shared_engine()
     settings = settings or GenerationSettings()
     variant = find_variant(variant_id, engine.checkpoints)
     requests: list[_Request | NarratorError] = []
     pixels = 0
-    for source in images:
-        request = _check_or_error(variant, source, prompt, settings)
+    prompts = itertools.repeat(prompt) if isinstance(prompt, str) else prompt
+    for source, asked in zip(images, prompts, strict=False):
+        request = _check_or_error(variant, source, asked, settings)
         requests.append(request)
         if isinstance(request, _Request) and request.picture is not None:
             pixels += request.picture.width * request.picture.height
@@ -100,71 +117,44 @@ def describe_many(variant_id: str, images: Iterable[Source | None], prompt: str 
     yield from _describe_batch(requests, engine)
 
 
-def tidy(text: str) -> str:
-    """The text as a person would write it: single spaces, a capital first letter, a full stop after a sentence.
-
-    >>> tidy("  a dog runs  on grass ")
-    'A dog runs on grass.'
-    """
-    text = " ".join(text.split())
-    text = re.sub(r"([.!?])\1{3,}", r"\1", text)
-    text = re.sub(r"\s+([.,;:!?])(?=\s|$)", r"\1", text)
-    if not text:
-        return ""
-    text = text[0].upper() + text[1:]
-    if " " in text and (text[-1].isalnum() or text[-1] in ")\"'”’"):
-        text += "."
-    return text
-
-
-def word_spans(text: str) -> list[tuple[int, int]]:
-    """(start, end) of each word of a text in characters: word n of `uncertain_at` is text[start:end] of the nth.
-
-    >>> word_spans("A man's hat.")
-    [(0, 1), (2, 7), (8, 11)]
-    """
-    return [match.span() for match in _WORD.finditer(text)]
-
-
-def uncertain_words(pieces: Sequence[Piece], below: float = UNCERTAIN_BELOW) -> tuple[str, ...]:
-    """The words of the tidied text that have a piece with a probability under `below`: in order, each occurrence."""
-    words = _WORD.findall(tidy(_joined(pieces)))
-    return tuple(words[index] for index in uncertain_indices(pieces, below))
-
-
-def uncertain_indices(pieces: Sequence[Piece], below: float = UNCERTAIN_BELOW) -> tuple[int, ...]:
-    """Which words of the tidied text `uncertain_words` are: the first word is 0."""
-    spans: list[tuple[int, int, float]] = []  # (start, end, probability) of each piece in the raw text
-    at = 0
-    for piece in pieces:
-        if piece.probability is not None and piece.text:
-            spans.append((at, at + len(piece.text), piece.probability))
-        at += len(piece.text)
-    # Tidying adds and takes no word: the nth of the raw text is the nth of the tidied one.
-    return tuple(index for index, (first, last) in enumerate(word_spans(_joined(pieces)))
-                 if any(start < last and first < end and probability < below for start, end, probability in spans))
-
-
-def confidence(pieces: Sequence[Piece]) -> float | None:
-    """Mean probability of the tokens that have one, 0..1; None when none has."""
-    known = [(piece.probability, piece.tokens) for piece in pieces if piece.probability is not None]
-    tokens = sum(count for _, count in known)
-    return sum(probability * count for probability, count in known) / tokens if tokens else None
-
-
-def _check(variant: Variant, image: Source | None, prompt: str, settings: GenerationSettings) -> _Request:
+def _check(variant: Variant, image: Given, prompt: str, settings: GenerationSettings) -> _Request:
     """Open and check what was given. Raises NarratorError that says what is missing."""
     started = time.perf_counter()
     prompt = (prompt or "").strip() or variant.default_prompt
-    if variant.inputs.image and not variant.inputs.text and image is None:  # of a prompt the family knows what it needs
+    mode = find_mode(variant, prompt)
+    prompt = mode.prompt if mode is not None else prompt
+    sources = _sources(variant, image) if mode is None or mode.image else []
+    if variant.inputs.image and not variant.inputs.text and not sources:  # of a prompt the family knows what it needs
         raise NarratorError(f"{variant.title} describes a picture: give it one first.")
     if variant.inputs.text and not variant.inputs.image and not prompt:
         raise NarratorError(f"{variant.title} goes on from a prompt: write one first.")
     if len(prompt) > MAX_PROMPT:
         raise NarratorError(f"The prompt has {len(prompt):,} characters; shorten it to {MAX_PROMPT:,}.")
-    picture = open_picture(image) if variant.inputs.image and image is not None else None
-    return _Request(variant=variant, picture=picture, prompt=prompt if variant.inputs.text else "", settings=settings,
-                    started=started)
+    return _Request(variant=variant, pictures=_opened(sources), prompt=prompt if variant.inputs.text else "",
+                    settings=settings, started=started)
+
+
+def _sources(variant: Variant, image: Given) -> list[Source]:
+    """The pictures that this variant will look at. Raises NarratorError for more than it takes."""
+    if image is None or not variant.inputs.image:
+        return []
+    sources = list(image) if isinstance(image, (list, tuple)) else [cast(Source, image)]
+    if len(sources) > 1 and not variant.several:
+        raise NarratorError(f"{variant.title} takes one picture at a time, not {len(sources)}: give it one.")
+    if len(sources) > MAX_PICTURES:
+        raise NarratorError(f"These are {len(sources)} pictures; one prompt takes {MAX_PICTURES} at most.")
+    return sources
+
+
+def _opened(sources: Sequence[Source]) -> tuple[Image, ...]:
+    """The pictures, together no larger than the largest that is allowed."""
+    pictures: list[Image] = []
+    for source in sources:
+        pictures.append(open_picture(source))
+        if sum(picture.width * picture.height for picture in pictures) > MAX_PIXELS:
+            raise NarratorError(f"These pictures have more than {MAX_PIXELS // 10**6} million pixels together; make "
+                                "them smaller first.")
+    return tuple(pictures)
 
 
 def _check_or_error(variant: Variant, image: Source | None, prompt: str,
@@ -181,7 +171,7 @@ def _stream(request: _Request, engine: Engine, stop: threading.Event | None, pie
     with engine.use(request.variant.id, stop=stop) as family:
         _refuse_unsupported(family, request)
         yield Update(text="", status="Describing …")
-        with contextlib.closing(family.stream(request.picture, request.prompt, request.settings)) as stream:  # type: ignore[type-var]
+        with contextlib.closing(_generation(family, request)) as stream:  # type: ignore[type-var]
             for piece in stream:
                 if stop is not None and stop.is_set():
                     raise Stopped
@@ -189,16 +179,28 @@ def _stream(request: _Request, engine: Engine, stop: threading.Event | None, pie
                 if piece.tokens:
                     last = request.elapsed()
                     first = first or last
-                if piece.text:
-                    yield Update(text=_joined(pieces).lstrip(), status="Describing …")
+                if piece.text or piece.picture is not None:
+                    yield Update(text=joined(pieces).lstrip(), status="Describing …", picture=piece.picture)
     # The lock is free again before the last Update is out.
-    yield _finished(_narration(request, pieces, tidy(_joined(pieces)), (first, last or request.elapsed())))
+    done = _narration(request, pieces, tidy(joined(pieces)), (first, last or request.elapsed()))
+    yield _finished(done, _drawn(pieces))
+
+
+def _generation(family: Family, request: _Request) -> Iterator[Piece]:
+    """The pieces of a request, several pictures in one prompt."""
+    if len(request.pictures) < 2:
+        return family.stream(request.picture, request.prompt, request.settings)
+    several = getattr(family, "stream_many", None)
+    if several is None:
+        raise NarratorError(f"{request.variant.title} takes one picture at a time: take 'several' out of its "
+                            "entry, or give it one.")
+    pieces: Iterator[Piece] = several(request.pictures, request.prompt, request.settings)
+    return pieces
 
 
 def _describe_batch(requests: list[_Request | NarratorError], engine: Engine) -> Iterator[Narration | NarratorError]:
     """Describe the good ones of a batch together, and yield all in order."""
-    wanted = [request for request in requests if isinstance(request, _Request)
-              and not (request.picture is not None and almost_empty(request.picture))]
+    wanted = [request for request in requests if isinstance(request, _Request) and not request.empty]
     made: dict[int, list[Piece]] = {}
     times: dict[int, float] = {}
     if wanted:
@@ -213,7 +215,7 @@ def _describe_batch(requests: list[_Request | NarratorError], engine: Engine) ->
             yield request
         elif id(request) in made:
             pieces, took = made[id(request)], times[id(request)]
-            yield _narration(request, pieces, tidy(_joined(pieces)), (took, took))
+            yield _narration(request, pieces, tidy(joined(pieces)), (took, took))
         else:
             yield _narration(request, [], ALMOST_EMPTY, (0.0, request.elapsed()))
 
@@ -230,10 +232,11 @@ def _refuse_unsupported(family: Family, request: _Request) -> None:
 def _narration(request: _Request, pieces: Sequence[Piece], text: str, times: tuple[float, float]) -> Narration:
     """The finished record of a request. times: seconds to its first and to its last token, taken when it came: what is
     computed here, such as the hash of a large picture, is none of the model's time."""
+    told = next((piece for piece in reversed(pieces) if piece.ranked), None)
     return Narration(
         id=uuid.uuid4().hex,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
-        image_sha256=None if request.picture is None else picture_sha256(request.picture),
+        image_sha256=_sha256(request.pictures),
         variant_id=request.variant.id,
         prompt=request.prompt,
         settings=dataclasses.asdict(request.settings),
@@ -244,12 +247,23 @@ def _narration(request: _Request, pieces: Sequence[Piece], text: str, times: tup
         confidence=confidence(pieces),
         uncertain=uncertain_words(pieces),
         uncertain_at=uncertain_indices(pieces),
+        label=told.label if told else None,
+        probability=told.ranked[0][1] if told and told.label else None,
+        ranked=told.ranked if told else (),
     )
 
 
-def _finished(narration: Narration) -> Update:
-    return Update(text=narration.text, status=f"Described in {narration.total_s:.1f} s.", narration=narration)
+def _sha256(pictures: Sequence[Image]) -> str | None:
+    """The picture's hash; of several, the SHA-256 of their hashes in order."""
+    hashes = [picture_sha256(picture) for picture in pictures]
+    return hashlib.sha256("".join(hashes).encode()).hexdigest() if len(hashes) > 1 else next(iter(hashes), None)
 
 
-def _joined(pieces: Iterable[Piece]) -> str:
-    return "".join(piece.text for piece in pieces)
+def _finished(narration: Narration, picture: Image | None = None) -> Update:
+    return Update(text=narration.text, status=f"Described in {narration.total_s:.1f} s.", narration=narration,
+                  picture=picture)
+
+
+def _drawn(pieces: Sequence[Piece]) -> Image | None:
+    """The newest picture."""
+    return next((piece.picture for piece in reversed(pieces) if piece.picture is not None), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import os
@@ -55,6 +56,26 @@ def open_picture(source: Source) -> Image.Image:
 def picture_sha256(picture: Image.Image) -> str:
     """Hex SHA-256 of the RGB pixels, row by row."""
     return hashlib.sha256(picture.convert("RGB").tobytes()).hexdigest()
+
+
+def picture_kind(name: str) -> str:
+    """The one of `FORMATS` that a file's name ends like. Raises NarratorError for any other ending."""
+    kind = Image.registered_extensions().get(Path(name).suffix.lower())
+    if kind not in FORMATS:
+        raise NarratorError(f"{name} does not end like a picture: let it end in .png, .jpg, .webp, .gif, .bmp or .tif.")
+    return kind
+
+
+def picture_bytes(picture: Image.Image, kind: str) -> bytes:
+    """The picture as a file of a kind of `FORMATS`, with nothing but its pixels."""
+    file = io.BytesIO()
+    picture.save(file, kind, **({"quality": 95, "subsampling": 0} if kind == "JPEG" else {}))
+    return file.getvalue()
+
+
+def picture_url(picture: Image.Image, kind: str = "PNG") -> str:
+    """The picture as a data URL."""
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(picture_bytes(picture, kind)).decode('ascii')}"
 
 
 def almost_empty(picture: Image.Image) -> bool:

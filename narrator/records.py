@@ -34,6 +34,7 @@ class Variant:
     source: str  # a folder (relative paths: relative to its variant.yaml) or a Hub id
     inputs: Inputs
     revision: str | None = None  # of a Hub id
+    several: bool = False  # whether one prompt may hold several pictures
     adapter: str | None = None  # a folder of LoRA weights put on top of `source`
     default_prompt: str = ""
     parameters: int = 0  # count
@@ -49,11 +50,16 @@ class Piece:
     text: what the step adds to the description (may be empty: beam search has nothing to show before its end).
     probability: of the chosen token given all before it (0..1), None where the family cannot tell.
     tokens: how many tokens the piece stands for.
+    label, ranked: as in Narration, once they are known.
+    picture: what a variant that draws has drawn so far.
     """
 
     text: str
     probability: float | None = None
     tokens: int = 1
+    label: str | None = None
+    ranked: tuple[tuple[str, float], ...] = ()
+    picture: Image | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,7 +68,7 @@ class Narration:
 
     id: str
     created: str  # UTC, ISO 8601
-    image_sha256: str | None  # of the picture's RGB pixels after EXIF orientation
+    image_sha256: str | None  # of the picture's RGB pixels after EXIF orientation; of several: of their hashes
     variant_id: str
     prompt: str
     settings: dict[str, Any]
@@ -73,8 +79,9 @@ class Narration:
     confidence: float | None  # mean token probability, 0..1
     uncertain: tuple[str, ...] = ()  # words whose probability is under the threshold, in order of the text
     uncertain_at: tuple[int, ...] = ()  # which words of the text these are, from 0 (narrator.narrate: word_spans)
-    label: str | None = None
+    label: str | None = None  # the class of the picture, from a variant that tells one
     probability: float | None = None  # of the label
+    ranked: tuple[tuple[str, float], ...] = ()  # (class, probability), likeliest first; without a label: next tokens
     audio: str | None = None
 
 
@@ -140,8 +147,11 @@ class Voice:
 class Family(Protocol):
     """One kind of model architecture. Built as `Family(variant, device)`; holds the weights until `close()`.
 
-    A family may have `takes_adapter = True` (it puts `variant.adapter` on), and `unsupported`, the names of the
-    GenerationSettings that it does not know: a request that changes one is refused.
+    A family may have `takes_adapter = True` (it puts `variant.adapter` on), `unsupported`, the names of the
+    GenerationSettings that it does not know: a request that changes one is refused, and
+    `stream_many(images, prompt, settings)`, which is `stream` about several pictures at once. For measuring
+    (narrator.evaluate) it may have `answer_losses`, the loss of answers that are known, and `judge`, what it tells of
+    pictures whose classes are known.
     """
 
     def stream(self, image: Image | None, prompt: str, settings: Any) -> Iterator[Piece]:

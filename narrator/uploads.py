@@ -1,4 +1,4 @@
-"""Which files of this machine a visitor may name: only uploaded ones. Sounds made here lie beside them."""
+"""Which files of this machine a visitor may name: only uploaded ones. What is made for a visitor lies beside them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from narrator.records import NarratorError
 
-KEPT_S = 24 * 3600  # seconds: how long a sound stays for its visitor
+KEPT_S = 24 * 3600  # seconds: how long a file that was made here stays for its visitor
 
 
 def uploaded_path(picture: Any) -> Path | None:
@@ -28,7 +28,7 @@ def uploaded_path(picture: Any) -> Path | None:
     named = picture.get("path") if isinstance(picture, dict) else getattr(picture, "path", picture)
     if named is None or named == "":
         return None
-    refusal = NarratorError("This picture was not uploaded to this page. Upload the file itself; "
+    refusal = NarratorError("This file was not uploaded to this page. Upload the file itself; "
                             "paths on the server and web addresses are not read.")
     if not isinstance(named, (str, os.PathLike)) or "\0" in str(named):
         raise refusal
@@ -38,21 +38,35 @@ def uploaded_path(picture: Any) -> Path | None:
     return path
 
 
-@contextlib.contextmanager
-def new_sound() -> Iterator[Path]:
+def new_sound() -> contextlib.AbstractContextManager[Path]:
     """A fresh `.wav` path below the upload folder, where the page may serve it; nothing stays if the block fails.
 
     Yesterday's sounds are swept away. Raises NarratorError where no folder can be made.
     """
+    return _new("sounds", "narration.wav", "No sound")
+
+
+def new_archive() -> contextlib.AbstractContextManager[Path]:
+    """The same for a `.zip`."""
+    return _new("archives", "corrections.zip", "No zip")
+
+
+def new_export(name: str) -> contextlib.AbstractContextManager[Path]:
+    """The same for an exported model of that name."""
+    return _new("exports", name, "No export")
+
+
+@contextlib.contextmanager
+def _new(kind: str, name: str, what: str) -> Iterator[Path]:
     from gradio.utils import get_upload_folder
 
-    folder = Path(get_upload_folder()) / "sounds"
-    path = folder / uuid.uuid4().hex / "narration.wav"  # a folder nobody can guess, a name a person can keep
+    folder = Path(get_upload_folder()) / kind
+    path = folder / uuid.uuid4().hex / name  # a folder nobody can guess, a name a person can keep
     try:
         path.parent.mkdir(parents=True)
         _sweep(folder)
     except OSError as error:
-        raise NarratorError(f"No sound can be saved in {folder} ({error.strerror}). Free some space there, then try "
+        raise NarratorError(f"{what} can be saved in {folder} ({error.strerror}). Free some space there, then try "
                             "again.") from error
     with contextlib.ExitStack() as undo:
         undo.callback(shutil.rmtree, path.parent, ignore_errors=True)
@@ -61,7 +75,7 @@ def new_sound() -> Iterator[Path]:
 
 
 def _sweep(folder: Path) -> None:
-    for sound in folder.iterdir():
+    for old in folder.iterdir():
         with contextlib.suppress(OSError):  # another visitor's sweep may have been quicker
-            if sound.stat().st_mtime < time.time() - KEPT_S:
-                shutil.rmtree(sound)
+            if old.stat().st_mtime < time.time() - KEPT_S:
+                shutil.rmtree(old)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from small_hub import served, small  # noqa: F401  (fixtures)
 from training import finished, start, tiny  # noqa: F401  (fixtures)
 
 if TYPE_CHECKING:

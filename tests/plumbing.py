@@ -5,6 +5,7 @@ It computes nothing, so it says nothing about the quality of a description; thos
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -65,7 +66,8 @@ class Sayer:
         return [[Piece(text="" if image is None else f"{image.width} wide", probability=0.5)] for image in images]
 
     def close(self) -> None:
-        Sayer.alive.remove(self.id)
+        with contextlib.suppress(ValueError):  # built before the last reset
+            Sayer.alive.remove(self.id)
 
 
 def write_checkpoint(parent: Path, variant_id: str = "sayer", *, words: list | None = None, step_s: float = 0.0,

@@ -12,6 +12,7 @@ import json
 import struct
 import threading
 import time
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 import yaml
+from hub_uploads import Uploads
 
 from narrator import catalog
 from narrator.hub.cache import storage
@@ -41,6 +43,7 @@ class Repository:
 
     files: dict[str, bytes]
     gated: bool = False
+    private: bool = False
     break_after: list[int] = dataclasses.field(default_factory=list)
     listed: dict[str, int] = dataclasses.field(default_factory=dict)
     headed: dict[str, int] = dataclasses.field(default_factory=dict)
@@ -68,11 +71,17 @@ def repository(folder: Path, **trouble: object) -> Repository:
 
 
 class SmallHub:
-    """Serves `repositories` by "owner/name" until the block ends; `asked` has each request as (method, path, range)."""
+    """Serves `repositories` by "owner/name" until the block ends; `asked` has each request as (method, path, range).
+
+    blobs: large files that were sent, by their hash; none is taken while `hold` is cleared.
+    """
 
     def __init__(self) -> None:
         self.repositories: dict[str, Repository] = {}
         self.asked: list[tuple[str, str, str]] = []
+        self.blobs: dict[str, bytes] = {}
+        self.hold = threading.Event()
+        self.hold.set()
         hub = self
 
         class Handler(_Handler):
@@ -95,7 +104,7 @@ class SmallHub:
         return [asked for method, path, asked in self.asked if method == "GET" and path.endswith(f"/{name}")]
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Uploads, BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     small_hub: SmallHub
 
@@ -107,6 +116,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self._answer()
+
+    def do_POST(self) -> None:
+        path = unquote(urlsplit(self.path).path)
+        self.small_hub.asked.append((self.command, path, ""))
+        self.take(path.strip("/").split("/"))
+
+    do_PUT = do_POST
 
     def _answer(self) -> None:
         path = unquote(urlsplit(self.path).path)
@@ -130,7 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             siblings = [{"rfilename": file} for file in repository.files]
             self._json({"id": name, "sha": COMMIT, "siblings": siblings, "gated": "auto" if repository.gated else False,
-                        "private": False, "tags": [], "downloads": 0, "likes": 0})
+                        "private": repository.private, "tags": [], "downloads": 0, "likes": 0})
 
     def _row(self, repository: Repository, file: str) -> dict[str, object]:
         size = repository.listed.get(file, len(repository.files[file]))
@@ -197,13 +213,13 @@ class _Handler(BaseHTTPRequestHandler):
         except OSError:
             self.close_connection = True
 
-    def _json(self, value: object) -> None:
+    def _json(self, value: object, code: int = 200) -> None:
         body = json.dumps(value).encode()
-        self.send_response(200)
+        self.send_response(code)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        if self.command == "GET":
+        if self.command != "HEAD":
             self.wfile.write(body)
 
     def _refuse(self, code: int, why: str) -> None:
@@ -231,12 +247,28 @@ def files(count: int = 2560) -> dict[str, bytes]:
             "onnx/config.json": b"{}", "onnx/model.safetensors": b"other"}
 
 
+@pytest.fixture(scope="session")
+def served() -> Iterator[SmallHub]:
+    """One small hub for all tests; `small` empties it."""
+    with SmallHub() as small:
+        yield small
+
+
+@pytest.fixture
+def small(served: SmallHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallHub:
+    """An empty hub, and an empty cache, that this process and those that it starts know alone."""
+    use_hub(served, tmp_path / "cache", monkeypatch)
+    return served
+
+
 def use_hub(small: SmallHub, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty hub and an empty cache: this process and those that it starts know no other."""
     from huggingface_hub import constants
 
     small.repositories.clear()
     small.asked.clear()
+    small.blobs.clear()
+    small.hold.set()
     for name, value in (("ENDPOINT", small.address), ("HF_HUB_CACHE", str(cache)), ("HF_HUB_OFFLINE", False),
                         ("HUGGINGFACE_CO_URL_TEMPLATE", small.address + "/{repo_id}/resolve/{revision}/{filename}")):
         monkeypatch.setattr(constants, name, value)

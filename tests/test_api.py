@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
 from serving import PICTURES, WAIT_S, Server, call, post, upload
 
 CAT = PICTURES / "cat.jpg"
@@ -51,6 +52,13 @@ def test_the_same_settings_give_the_same_text_and_others_another(client: Client)
         return client.predict(handle_file(str(CAT)), "tiny-captioner", "", settings, api_name="/describe")["text"]
     assert say(1) == say(1)
     assert len({say(seed) for seed in range(4)}) > 1
+
+
+def test_a_list_of_pictures_is_taken_where_a_variant_takes_several(client: Client) -> None:
+    answer = client.predict([handle_file(str(CAT))], "tiny-captioner", "", {"num_beams": 1}, api_name="/describe")
+    assert answer["text"]
+    with pytest.raises(AppError, match="takes one picture at a time, not 2"):
+        client.predict([handle_file(str(CAT))] * 2, "tiny-captioner", "", {}, api_name="/describe")
 
 
 def test_a_named_default_variant_is_not_needed(client: Client) -> None:
@@ -106,10 +114,19 @@ def test_a_bad_call_is_answered_with_a_sentence(address: str, endpoint: str, dat
     assert "Traceback" not in answer["error"]
 
 
-def test_a_file_over_twenty_megabytes_is_not_taken(address: str) -> None:
-    with pytest.raises(urllib.error.HTTPError) as caught:
-        upload(address, "big.jpg", b"\xff" * (20 * 2**20 + 1))
-    assert caught.value.code == 413
+def test_a_picture_over_twenty_megabytes_is_not_described(address: str) -> None:
+    """On one's own machine more can be uploaded: pictures to train on come by the zip."""
+    uploaded = upload(address, "big.jpg", b"\xff" * (20 * 2**20 + 1))
+    event, answer = call(address, "describe", {"path": uploaded}, "tiny-captioner", "", {})
+    assert event == "error" and "larger than 20 MB" in answer["error"], answer
+
+
+def test_a_file_over_twenty_megabytes_is_not_taken_where_nobody_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    from narrator.ui.limits import launch_options
+    from trainer.tab import upload_limit
+
+    monkeypatch.setenv("NARRATOR_TRAINING", "off")
+    assert (launch_options() | upload_limit())["max_file_size"] == "20mb"
 
 
 @pytest.mark.parametrize("path", ["gradio_api/file=/etc/passwd", "monitoring", "gradio_api/file=log.txt",

@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+from prompted import PRESET as PROMPTED
 from tiny_captioner import save_tiny_captioner
+from training import PRESET
 
 
 def test_describe_prints_its_ratios(root: Path, tmp_path: Path) -> None:
@@ -19,3 +22,24 @@ def test_describe_prints_its_ratios(root: Path, tmp_path: Path) -> None:
     assert figures["ratio_one_to_peer"] == figures["peer_one_ms"] / figures["one_ms"] > 0
     assert figures["ratio_batch_to_one"] == figures["one_ms"] / figures["batch_ms"] > 0
     assert figures["narrate_ms"] > 0 and figures["machine"]["threads"] >= 1
+
+
+def test_training_is_compared_with_a_plain_script(root: Path, tiny: Path, tmp_path: Path) -> None:
+    """A frozen stage and prompts; the two learn the same from the same texts."""
+    stages = [{"name": "frozen", "epochs": 2, "batch_size": 6, "evaluations": 2}]
+    (tmp_path / "see.yaml").write_text(yaml.safe_dump({**PRESET, "stages": stages}), encoding="utf-8")
+    prompted = {**PROMPTED, "data": [{"path": "captions.jsonl", "split": "train"}],
+                "dev": [{"path": "captions.jsonl", "split": "dev"}]}
+    (tmp_path / "say.yaml").write_text(yaml.safe_dump(prompted), encoding="utf-8")
+    command = [sys.executable, "benchmarks/training.py", str(tmp_path / "see.yaml"), str(tmp_path / "say.yaml"),
+               "--data-root", str(tiny), "--steps", "2", "--repeats", "1", "--json"]
+    done = subprocess.run(command, cwd=root, env={**os.environ, "HF_HUB_OFFLINE": "1"}, capture_output=True, text=True,
+                          timeout=900)
+    assert done.returncode == 0, done.stderr[-3000:]
+    figures = json.loads(done.stdout)
+    assert [(one["preset"], one["stage"]) for one in figures] == [("tiny", "frozen"), ("tiny-prompt", "learn")]
+    for one in figures:
+        assert one["ratio"] == one["ours"]["texts_per_s"] / one["peer"]["texts_per_s"] > 0, one
+        assert abs(one["losses"]["ours"] - one["losses"]["peer"]) <= 0.02 * one["losses"]["peer"]
+        assert min(one["ours"]["peak_bytes"], one["peer"]["peak_bytes"]) > 50e6
+    assert figures[1]["ratio_longest"] == figures[1]["ours"]["texts_per_s"] / figures[1]["longest"]["texts_per_s"]

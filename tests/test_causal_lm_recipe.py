@@ -16,7 +16,6 @@ from narrator.settings import GenerationSettings
 from trainer.config import parse_config
 from trainer.events import EventLog, read_events
 from trainer.recipes import curriculum
-from trainer.recipes.answers import losses
 from trainer.recipes.lora import trainable
 from trainer.recipes.pairs import PROMPTS, Answers, ask, collate, encode, held_out_pairs, neat
 from trainer.recipes.teacher import IGNORED
@@ -60,10 +59,13 @@ def test_the_loss_is_that_of_the_answer_and_of_everything(tokenizer) -> None:
     theirs = model(input_ids=row, attention_mask=mask, labels=row).loss  # as who takes the padded row as labels
     answer = torch.tensor([[IGNORED] * start + ids[start:] + [IGNORED] * (48 - len(ids))])
     alone = model(input_ids=row, attention_mask=mask, labels=answer).loss
-    (found,) = losses(model, tokenizer, [example], 48)
+    family = CausalLM.around(model, tokenizer)
+    (found,) = family.answer_losses([(example.prompt, example.texts[0])], 48)
     assert found[0] / found[1] == pytest.approx(float(alone.detach()), rel=1e-5)
     assert found[2] / found[3] == pytest.approx(float(theirs.detach()), rel=1e-5)
     assert found[1] == len(ids) - start
+    (short,) = family.answer_losses([(example.prompt, example.texts[0])])  # without the padding that some count
+    assert short.tolist() == pytest.approx([found[0], found[1], 0, 0], rel=1e-5)
 
 
 def test_a_phrase_of_one_caption_asks_for_another() -> None:

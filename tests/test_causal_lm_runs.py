@@ -59,7 +59,7 @@ def test_runs_make_variants_that_narrate(runs) -> None:
         assert str(home) not in (home / "checkpoints" / name / "variant.yaml").read_text()
     engine.close()
     told = [event["event"] for event in read_events(first / "events.jsonl")[0]]
-    assert told.count("curriculum") == told.count("evaluation") == 2
+    assert told.count("curriculum") == told.count("evaluation") - 1 == 2, "one more at step 0"
     assert "curriculum" not in {event["event"] for event in read_events(second / "events.jsonl")[0]}
 
 

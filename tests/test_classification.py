@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from narrator.metrics.classification import (
+    Told,
     calibration_error,
     classification_scores,
     confusion,
@@ -11,6 +12,7 @@ from narrator.metrics.classification import (
     confusion_table,
     recalls,
     share,
+    told_scores,
 )
 from narrator.records import NarratorError
 
@@ -51,3 +53,22 @@ def test_confusion_counts_table_and_picture() -> None:
     picture = confusion_picture(counts, ["a", "b", "c"])
     right, wrong = picture.getpixel((44 + 34 + 3, 44 + 34 + 3)), picture.getpixel((44 + 3, 44 + 34 + 3))
     assert sum(right) < sum(wrong) == 3 * 255  # type: ignore[arg-type]
+
+
+def test_macro_figures_count_each_class_alike() -> None:
+    """Class 0 four times of which three are told, class 1 once and told, class 2 named once in vain, class 3 never."""
+    labels, told = np.array([0, 0, 0, 0, 1]), np.array([0, 0, 0, 2, 1])
+    found = classification_scores(np.eye(4)[told], labels)
+    assert found["macro_recall"].value == pytest.approx((3 / 4 + 1) / 2)
+    assert found["macro_f1"].value == pytest.approx((6 / 7 + 1 + 0) / 3)  # 2 hits / (examples + times told)
+    assert found["macro_f1"].low <= found["macro_f1"].value <= found["macro_f1"].high
+    assert found["macro_recall"].higher_is_better and found["accuracy"].value == 0.8
+
+
+def test_what_is_told_of_exchanged_pictures_is_counted_apart() -> None:
+    told = Told(labels=np.array([0, 1, 1]), chances=np.eye(2)[[0, 1, 1]], nats=np.array([1.0, 2.0, 3.0]),
+                exchanged=np.eye(2)[[1, 1, 0]])
+    found = told_scores(told, intervals=False)
+    assert (found["accuracy"].value, found["lm_loss"].value) == (1.0, 2.0)
+    assert found["perplexity"].value == pytest.approx(np.exp(2))
+    assert found["shuffled_accuracy"].value == pytest.approx(1 / 3) and not found["shuffled_accuracy"].higher_is_better

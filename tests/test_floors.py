@@ -11,29 +11,37 @@ import pytest
 # A module belongs to the longest prefix that fits it. It may import its own floor and those below, never above.
 FLOORS = {
     "narrator": 0, "narrator.records": 0, "narrator.knobs": 0, "narrator.settings": 0, "narrator.pictures": 0,
-    "narrator.turns": 0,
-    "narrator.catalog": 1, "narrator.families": 1, "narrator.metrics": 1, "narrator.weights": 1,
-    "narrator.engine": 2, "narrator.hub": 2, "narrator.history": 2, "narrator.speech": 2, "narrator.video": 2,
+    "narrator.turns": 0, "narrator.rows": 0, "narrator.files": 0, "narrator.wording": 0,
+    "narrator.catalog": 1, "narrator.held_out": 1, "narrator.families": 1, "narrator.metrics": 1, "narrator.weights": 1,
+    "narrator.engine": 2, "narrator.hub": 2, "narrator.adapters": 2, "narrator.corrections": 2,
+    "narrator.history": 2, "narrator.speech": 2, "narrator.video": 2,
     "narrator.narrate": 3, "narrator.evaluate": 3,
     "narrator.uploads": 4, "narrator.api": 4, "narrator.ui": 4, "narrator.commands": 4, "narrator.__main__": 4,
-    "trainer": 10, "trainer.config": 10, "trainer.events": 10, "trainer.readers": 10,
-    "trainer.data": 11, "trainer.scenes": 11, "trainer.questions": 11, "trainer.jobs": 11,
-    "trainer.card": 12, "trainer.evaluation": 12, "trainer.recipes": 12, "trainer.run": 12, "trainer.stages": 13,
-    "trainer.loop": 14, "trainer.doctor": 14, "trainer.tab": 15, "trainer.__main__": 16,
+    "trainer": 10, "trainer.config": 10, "trainer.events": 10, "trainer.readers": 10, "trainer.processes": 10,
+    "trainer.together": 10, "trainer.hub_data": 10,
+    "trainer.data": 11, "trainer.scenes": 11, "trainer.questions": 11, "trainer.jobs": 11, "trainer.failures": 11,
+    "trainer.launch": 11, "trainer.unpacking": 11,
+    "trainer.card": 12, "trainer.evaluation": 12, "trainer.recipes": 12, "trainer.run": 12, "trainer.claims": 12,
+    "trainer.queue": 12, "trainer.checkpoints": 12, "trainer.held_out": 12, "trainer.prepare": 12,
+    "trainer.samples": 12,
+    "trainer.stages": 13, "trainer.watch": 13, "trainer.worker": 13, "trainer.archives": 13, "trainer.preflight": 13,
+    "trainer.loop": 14, "trainer.doctor": 14, "trainer.tab": 15, "trainer.commands": 15, "trainer.__main__": 16,
     "app": 20,
 }
 # Narrower than the floors: of the trainer, these may import nothing else.
 ONLY = {
-    "trainer.tab": {"trainer.jobs", "trainer.events", "trainer.config"},
-    "trainer.jobs": {"trainer.events", "trainer.config"},
+    "trainer.tab": {"trainer.jobs", "trainer.queue", "trainer.events", "trainer.config", "trainer.archives",
+                    "trainer.launch"},
+    "trainer.jobs": {"trainer.events", "trainer.config", "trainer.processes"},
 }
 # Loading these takes seconds: only the rooms that compute with them may do so when imported ...
 HEAVY = {"torch", "torchvision", "transformers", "peft", "accelerate", "datasets", "safetensors"}
 MAY_BE_HEAVY = ("narrator.families", "trainer.recipes", "trainer.loop", "trainer.stages",
-                "trainer.evaluation")
+                "trainer.evaluation", "trainer.samples", "trainer.watch")
 # ... and these never do, not even inside a function: they must answer while a training holds the machine.
 NEVER_HEAVY = ("app", "trainer.tab", "trainer.jobs", "trainer.events", "trainer.config", "trainer.readers",
-               "narrator.ui", "narrator.records", "narrator.knobs", "narrator.settings")
+               "trainer.processes", "trainer.claims", "trainer.queue", "trainer.worker", "narrator.ui",
+               "narrator.records", "narrator.knobs", "narrator.settings")
 PACKAGES = ("narrator", "trainer")
 
 

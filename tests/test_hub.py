@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import psutil
 import pytest
 from command_line import ROOT, narrator, sentence
 from plumbing import write_checkpoint
-from small_hub import BIG, REPO, Repository, SmallHub, far, files, listed_as, partials, repository, use_hub, weights
+from small_hub import BIG, REPO, Repository, SmallHub, far, files, listed_as, partials, repository, weights
 
 from narrator import catalog, hub
 from narrator.engine import Engine
@@ -27,17 +26,7 @@ from narrator.records import NarratorError
 from narrator.turns import Stopped
 from narrator.weights import bytes_needed
 
-
-@pytest.fixture(scope="module")
-def served() -> Iterator[SmallHub]:
-    with SmallHub() as small:
-        yield small
-
-
-@pytest.fixture
-def small(served: SmallHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallHub:
-    use_hub(served, tmp_path / "cache", monkeypatch)
-    return served
+TAKEN = ("README.md", "config.json", "merges.txt", "model.safetensors")
 
 
 def test_a_model_is_downloaded_trusted_offline_and_removed(small: SmallHub, monkeypatch: pytest.MonkeyPatch,
@@ -50,9 +39,9 @@ def test_a_model_is_downloaded_trusted_offline_and_removed(small: SmallHub, monk
         resolve(far())
     told: list[tuple[int, int]] = []
     folder = pull(far(), lambda done, total: told.append((done, total)))
-    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "merges.txt", "model.safetensors"]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(TAKEN)
     assert (folder / "model.safetensors").read_bytes() == weights(2560)
-    whole = sum(len(files()[name]) for name in ("config.json", "merges.txt", "model.safetensors"))
+    whole = sum(len(files()[name]) for name in TAKEN)
     assert told[-1] == (whole, whole) and disk_bytes(far()) == whole and partials() == []
 
     asked = len(small.asked)

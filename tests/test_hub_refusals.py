@@ -4,28 +4,14 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from small_hub import BIG, REPO, Repository, SmallHub, far, files, partials, use_hub, weights
+from small_hub import BIG, REPO, Repository, SmallHub, far, files, partials, weights
 
 from narrator.hub import is_hub_id, local_folder, pull, resolve
 from narrator.hub.cache import storage
 from narrator.records import NarratorError, Variant
-
-
-@pytest.fixture(scope="module")
-def served() -> Iterator[SmallHub]:
-    with SmallHub() as small:
-        yield small
-
-
-@pytest.fixture
-def small(served: SmallHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallHub:
-    use_hub(served, tmp_path / "cache", monkeypatch)
-    return served
 
 
 def refusal(variant: Variant) -> str:

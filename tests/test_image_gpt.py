@@ -124,6 +124,14 @@ def test_tokens_round_trip(codebook: Codebook) -> None:
     torch.testing.assert_close(exact.decode(exact.encode(pixels[:2])), pixels[:2], atol=1e-4, rtol=0)
 
 
+def test_patches_are_found_exactly_whatever_the_model_computes_in() -> None:
+    fine = torch.rand(20, SIZE, SIZE, generator=torch.Generator().manual_seed(3))
+    codebook = fit_codebook(fine, patch=PATCH, clusters=200, shares=(0.25, 0.01), seed=1)
+    tokens = codebook.encode(fine)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(codebook.encode(fine), tokens)
+
+
 def test_ink_on_paper_of_any_size_is_read_as_the_training_pictures_are() -> None:
     digit = np.zeros((28, 28), dtype=np.uint8)
     digit[4:24, 12:16] = 255

@@ -21,12 +21,6 @@ from narrator.ui import models_handlers as handlers
 from narrator.ui import models_tab as tab
 
 
-@pytest.fixture(scope="module")
-def served() -> Iterator[SmallHub]:
-    with SmallHub() as small:
-        yield small
-
-
 @pytest.fixture
 def small(served: SmallHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sayer: None) -> Iterator[SmallHub]:
     """A catalog of "ours" (bundled), "mine" (trained here), "broken", and "far" of the hub; this machine alone."""
@@ -198,3 +192,14 @@ def test_memory_is_told_before_anything_is_loaded_or_fetched(small: SmallHub) ->
     assert models_view.parameters(gpt2.parameters) == "124.4 M" and models_view.parameters(3_085_938_688) == "3.1 B"
     unknown = handlers.entry("far")
     assert unknown is not None and models_view.memory(unknown) == "unknown"
+
+
+def test_scores_of_a_card_are_told_as_claims(small: SmallHub) -> None:
+    card = ("---\nmodel-index:\n- results:\n  - dataset: {name: <b>birds}\n    metrics:\n"
+            "    - {type: cider_d, value: 1.25}\n    - {type: wer, value: low}\n---\n# Far\n")
+    small.repositories[REPO].files["README.md"] = card.encode()
+    assert "By its card" not in models_view.details(handlers.entry("far"))
+    handlers.pull("far")
+    wait_for_end()
+    html = models_view.details(handlers.entry("far"))
+    assert "By its card, on &lt;b&gt;birds" in html and "1.250" in html and "interval" not in html and "low" not in html

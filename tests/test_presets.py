@@ -93,5 +93,5 @@ def test_a_bad_preset_is_told_in_one_sentence(tmp_path: Path, capsys: pytest.Cap
 def test_presets_and_runs_that_are_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", str(tmp_path / "gone.yaml")]) == 2 and "There is no preset" in capsys.readouterr().err
     assert main(["run", str(tmp_path)]) == 2 and "cannot be read" in capsys.readouterr().err
-    assert main(["resume", str(tmp_path)]) == 2 and "is not a run" in capsys.readouterr().err
+    assert main(["resume", str(tmp_path)]) == 2 and "There is no run" in capsys.readouterr().err
     assert main(["list", "--runs", str(tmp_path / "gone"), "--json"]) == 0 and capsys.readouterr().out == "[]\n"

@@ -19,10 +19,10 @@ from transformers import (
 )
 
 from narrator.families.projector_lm import ProjectorFamily
+from narrator.metrics.questions import same
 from narrator.records import NarratorError
 from narrator.settings import GenerationSettings
 from trainer.config import parse_config
-from trainer.recipes.answered import same
 from trainer.recipes.pairs import make_tokenizer
 from trainer.recipes.projector_lm import ProjectorRecipe
 from trainer.recipes.teacher import IGNORED

@@ -3,14 +3,17 @@
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from narrator.families.encoder_decoder import PictureInput
 from narrator.metrics.cider import CiderD
-from trainer.recipes.captions import IGNORED, Words, augment, collate
-from trainer.recipes.encoder_decoder import EncoderDecoderRecipe
+from narrator.records import Example
+from trainer.recipes.captions import IGNORED, Words, augment, cache_features, collate
+from trainer.recipes.encoder_decoder import EncoderDecoderRecipe, thinned
 from trainer.recipes.self_critical import Reward, self_critical_loss
 from trainer.recipes.words import encode, make_tokenizer
 
@@ -155,3 +158,30 @@ def test_augmented_pictures_stay_pictures(tmp_path: Path) -> None:
     sizes = {augment(picture).size for _ in range(20)}
     assert len(sizes) > 5
     assert all(0.7 * 80 < width <= 80 and 0.7 * 50 < height <= 50 for width, height in sizes)
+
+
+def test_views_of_a_picture_are_kept_side_by_side(tmp_path: Path) -> None:
+    """As it is, mirrored, and as many at random as asked for; the same file is read again."""
+    Image.linear_gradient("L").rotate(90).convert("RGB").resize((32, 32)).save(tmp_path / "a.png")
+    example = Example(image=tmp_path / "a.png", texts=("a",))
+    to_pixels = PictureInput(8, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    told: list[tuple[int, int]] = []
+
+    def kept(count: int, encode) -> np.ndarray:
+        return cache_features([example], to_pixels, encode, tmp_path / "views.npy",
+                              lambda done, total: told.append((done, total)), count=count)
+
+    views = kept(4, lambda pixels: pixels.mean(2))  # (B, 3, W): brightness from left to right
+    assert views.shape == (4, 1, 3, 8) and told == [(1, 1)]
+    np.testing.assert_allclose(views[1, 0], views[0, 0][:, ::-1], atol=0.02)
+    assert np.ptp(views[0, 0]) > 1 and not np.allclose(views[2], views[3], atol=0.02)
+    assert np.array_equal(kept(4, None), views)
+
+
+def test_patches_are_left_out_at_random_for_a_step() -> None:
+    patches = torch.arange(2 * 50 * 3.0).view(2, 50, 3)
+    thin = thinned(patches, 0.3)
+    assert thin.shape == (2, 35, 3)
+    rows = (thin[0, :, 0] / 3).long()
+    assert rows.unique().numel() == 35 and torch.equal(thin, patches[:, rows])  # the same of both pictures
+    assert thinned(patches, 0.0) is patches and thinned(patches[:, :1], 0.9).shape[1] == 1

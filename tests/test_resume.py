@@ -1,19 +1,52 @@
 """Runs that are killed and stopped on their way, and taken up again."""
 
+import datetime
 import json
 import shutil
 import signal
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
-from training import FIRST, TOTAL, Start, finish, only, steps_of, train, variant_of, wait_for_step
+from training import FIRST, STEPS, TOTAL, Start, finish, only, steps_of, train, variant_of, wait_for_step
 
 from trainer.events import read_events
-from trainer.jobs import MANIFEST, job_state
+from trainer.jobs import MANIFEST, job_state, list_jobs
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+
+STOP_S = 2.0  # a run has stopped within this time, where a step is short
+
+
+def stop(process: subprocess.Popen, run: Path) -> None:
+    """SIGTERM; the run says within two seconds that it has stopped, and the process how it goes on."""
+    begun = time.time()
+    process.send_signal(signal.SIGTERM)
+    code, said = finish(process)
+    assert code == 3 and f"resume {run}" in said, said
+    last = read_events(run / "events.jsonl")[0][-1]
+    assert last["event"] == "stopped" and job_state(run).state == "stopped"
+    assert datetime.datetime.fromisoformat(last["time"]).timestamp() - begun < STOP_S
+
+
+def steps_since(run: Path, end: int) -> list[int]:
+    """The steps that the run has made since its events were so many bytes."""
+    return [event["step"] for event in read_events(run / "events.jsonl", end)[0] if event["event"] == "step"]
+
+
+def scores_of(run: Path) -> dict[int, float]:
+    return {event["step"]: event["score"] for event in read_events(run / "events.jsonl")[0]
+            if event["event"] == "evaluation"}
 
 
 def test_a_run_that_is_killed_and_stopped_ends_where_it_would_have(start: Start, tiny: Path, finished: Path,
                                                                     tmp_path: Path) -> None:
+    """Killed, stopped in a step, stopped in an evaluation: every loss, score and weight is that of a run left alone."""
     process = train(start, tiny, tmp_path)
     run = wait_for_step(process, tmp_path / "runs", FIRST + 15)
     process.send_signal(signal.SIGKILL)
@@ -23,37 +56,106 @@ def test_a_run_that_is_killed_and_stopped_ends_where_it_would_have(start: Start,
     listed = json.loads(finish(start("list", "--json", "--runs", tmp_path / "runs"))[1])
     assert [(job["id"], job["state"]) for job in listed] == [(run.name, "interrupted")]
 
-    process = start("resume", run)
-    _, end = read_events(run / "events.jsonl")
-    wait_for_step(process, tmp_path / "runs", FIRST + 26)
-    process.send_signal(signal.SIGTERM)
-    code, said = finish(process)
-    assert code == 3 and f"resume {run}" in said, said
-    again = [event["step"] for event in read_events(run / "events.jsonl", end)[0] if event["event"] == "step"]
-    assert again[0] in (FIRST + 12, FIRST + 18), "it did not go on from its last checkpoint"
+    process, (_, end) = start("resume", run), read_events(run / "events.jsonl")
+    wait_for_step(process, tmp_path / "runs", FIRST + 19)
+    stop(process, run)
+    assert steps_since(run, end)[0] in (FIRST + 12, FIRST + 18), "it did not go on from its last checkpoint"
     stopped = job_state(run)
-    assert (stopped.state, stopped.pid, stopped.total_steps) == ("stopped", None, TOTAL)
+    assert (stopped.pid, stopped.total_steps) == (None, TOTAL)
     assert read_events(run / "events.jsonl")[0][-2]["event"] == "checkpoint", "a stop keeps what was learnt"
+
+    process, (_, end) = start("resume", run), read_events(run / "events.jsonl")
+    wait_for_step(process, tmp_path / "runs", FIRST + 29)  # its evaluation begins now
+    stop(process, run)
+    assert steps_since(run, end)[0] == stopped.step + 1, "a stop loses no step"
+    stopped = job_state(run)
 
     _, end = read_events(run / "events.jsonl")
     code, said = finish(start("resume", run))
     assert code == 0, said
-    again = [event["step"] for event in read_events(run / "events.jsonl", end)[0] if event["event"] == "step"]
-    assert again == list(range(stopped.step + 1, TOTAL + 1)), "a stop loses no step"
-    whole, broken = steps_of(only(finished / "runs")), steps_of(run)
-    assert sorted(broken) == sorted(whole) == list(range(1, TOTAL + 1))
-    assert [broken[step] for step in range(1, FIRST + 36)] == pytest.approx(
-        [whole[step] for step in range(1, FIRST + 36)], abs=2e-3), "it is not the run that it would have been"
-    assert job_state(run).state == "done" and (tmp_path / "checkpoints" / "tiny" / "variant.yaml").is_file()
+    assert steps_since(run, end) == list(range(stopped.step + 1, TOTAL + 1))
+    whole = only(finished / "runs")
+    assert steps_of(run) == steps_of(whole) and list(steps_of(whole)) == list(range(1, TOTAL + 1))
+    assert scores_of(run) == scores_of(whole)
+    ours, theirs = ((folder / "model.safetensors").read_bytes() for folder in (variant_of(tmp_path),
+                                                                               variant_of(finished)))
+    assert ours == theirs and job_state(run).state == "done"
 
 
-def test_a_checkpoint_that_was_cut_short_is_not_resumed_from(start: Start, finished: Path, tmp_path: Path) -> None:
-    """What SIGKILL leaves in the middle of a save: a newer checkpoint with torn weights and no state."""
+def test_an_evaluation_that_a_stop_left_out_is_made_up_for(start: Start, finished: Path, tmp_path: Path) -> None:
+    """As if the last step of a stage had been stopped before its evaluation: nothing is left but that."""
+    run, stage = half_done(finished, tmp_path), "critical"
+    home = run / "stages" / stage
+    last = home / f"checkpoint-{STEPS[stage]}" / "trainer_state.json"
+    state = json.loads(last.read_text(encoding="utf-8"))
+    for callback in state["stateful_callbacks"].values():
+        callback["attributes"] = {name: 0 for name in callback["attributes"]}
+    state |= {"best_metric": None, "best_global_step": None, "best_model_checkpoint": None,
+              "log_history": [row for row in state["log_history"] if "eval_score" not in row]}
+    last.write_text(json.dumps(state), encoding="utf-8")
+    (home / "ended.json").unlink()
+    _, end = read_events(run / "events.jsonl")
+    code, said = finish(start("resume", run))
+    assert code == 0, said[-3000:]
+    told = read_events(run / "events.jsonl", end)[0]
+    assert [(event["step"], event["score"]) for event in told if event["event"] == "evaluation"] == [
+        (TOTAL, scores_of(only(finished / "runs"))[TOTAL])]
+    assert not [event for event in told if event["event"] == "step"]
+    assert json.loads(last.read_text(encoding="utf-8"))["best_global_step"] == STEPS[stage]
+
+
+def test_a_stop_before_the_first_step_is_as_quick(start: Start, tiny: Path, tmp_path: Path) -> None:
+    process = train(start, tiny, tmp_path)  # importing torch takes seconds
+    deadline = time.monotonic() + 60
+    while not (runs := [job for job in list_jobs(tmp_path / "runs") if job.state == "running"]):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.005)
+    stop(process, runs[0].folder)
+    assert [event["event"] for event in read_events(runs[0].folder / "events.jsonl")[0]] == ["stopped"]
+
+
+@pytest.mark.skipif(resource is None, reason="the system knows no limit of the size of a file")
+def test_a_disk_that_has_no_room_for_a_checkpoint_keeps_the_last_one(start: Start, finished: Path, tmp_path: Path
+                                                                    ) -> None:
+    """The limit stands for a full disk: events still fit, weights do not."""
+    run = half_done(finished, tmp_path)
+    stage = run / "stages" / "finetune"
+    shutil.rmtree(run / "stages" / "critical")
+    for gone in ("stage.json", "ended.json"):
+        (stage / gone).unlink()
+    shutil.rmtree(stage / "best")
+    shutil.rmtree(stage / "checkpoint-36")
+    kept = sorted(path.name for path in stage.glob("checkpoint-*"))
+    size = max(path.stat().st_size for path in stage.glob("checkpoint-*/model.safetensors"))
+    process = start("resume", run)
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size // 2, resource.RLIM_INFINITY))
+    code, said = finish(process)
+    job = job_state(run)
+    assert code == 2 and job.state == "failed" and job.message, said
+    assert "Traceback" not in said and "resume" in said
+    assert [name for name in kept if (stage / name / "trainer_state.json").is_file()] == kept
+    _, end = read_events(run / "events.jsonl")
+    code, said = finish(start("resume", run))
+    assert code == 0, said[-3000:]
+    assert steps_since(run, end) == list(range(FIRST + int(kept[-1].split("-")[1]), TOTAL + 1))
+    assert steps_of(run) == steps_of(only(finished / "runs"))
+
+
+def half_done(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished run that has not yet measured its last stage, and puts its variant into tmp_path/out."""
     run = tmp_path / "runs" / only(finished / "runs").name
     shutil.copytree(only(finished / "runs"), run)
     (run / MANIFEST).unlink()
     places = json.loads((run / "places.json").read_text(encoding="utf-8"))
     (run / "places.json").write_text(json.dumps({**places, "out": str(tmp_path / "out")}), encoding="utf-8")
+    (run / "stages" / "critical" / "stage.json").unlink()
+    shutil.rmtree(run / "stages" / "critical" / "best")
+    return run
+
+
+def test_a_checkpoint_that_was_cut_short_is_not_resumed_from(start: Start, finished: Path, tmp_path: Path) -> None:
+    """What SIGKILL leaves in the middle of a save: a newer checkpoint with torn weights and no state."""
+    run = half_done(finished, tmp_path)
     shutil.rmtree(run / "stages" / "critical")
     stage = run / "stages" / "finetune"
     (stage / "stage.json").unlink()
@@ -74,14 +176,8 @@ def test_a_checkpoint_that_was_cut_short_is_not_resumed_from(start: Start, finis
 @pytest.mark.parametrize("marked", [True, False], ids=["marked", "killed before the mark"])
 def test_a_stage_that_had_ended_is_not_trained_on(start: Start, finished: Path, tmp_path: Path, marked: bool) -> None:
     """Killed while the dev pictures were described: the steps are over, the stage's report is not there yet."""
-    run = tmp_path / "runs" / only(finished / "runs").name
-    shutil.copytree(only(finished / "runs"), run)
-    (run / MANIFEST).unlink()
-    places = json.loads((run / "places.json").read_text(encoding="utf-8"))
-    (run / "places.json").write_text(json.dumps({**places, "out": str(tmp_path / "out")}), encoding="utf-8")
+    run = half_done(finished, tmp_path)
     stage = run / "stages" / "critical"
-    (stage / "stage.json").unlink()
-    shutil.rmtree(stage / "best")
     if not marked:
         (stage / "ended.json").unlink()
     _, end = read_events(run / "events.jsonl")

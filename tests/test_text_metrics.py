@@ -1,4 +1,4 @@
-"""Variety, repetition, adjectives and perplexity, by hand."""
+"""Variety, repetition, adjectives, perplexity, and answers to prompts and questions, by hand."""
 
 import math
 import subprocess
@@ -7,6 +7,8 @@ import sys
 import numpy as np
 import pytest
 
+from narrator.metrics.prompts import answer_scores, loss_scores
+from narrator.metrics.questions import question_scores
 from narrator.metrics.text import (
     adjectives,
     distinct,
@@ -113,3 +115,33 @@ def test_the_tagger_needs_no_network_and_no_download(root, tmp_path) -> None:
                           env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"})
     assert done.stdout.strip() == "['a brown dog']", done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_answers_are_scored_by_what_is_said_and_nothing_said_is_nought() -> None:
+    prompts, references = ["a dog", "the cat"], [["A large dog runs."], ["The cat sits.", "a red cat"]]
+    found = answer_scores(prompts, references, ["A large dog runs.", "A dog."], intervals=False)
+    assert found["adjective_density"].value == pytest.approx(1 / 6) and found["words"].value == 3
+    assert found["bleu_1"].value < 1 and 0 < found["rouge_l"].value < 1
+    silent = answer_scores(prompts, references, ["", " "])
+    assert silent.keys() == found.keys() and {score.value for score in silent.values()} == {0.0}
+
+
+def test_the_loss_of_answers_and_of_everything_by_hand() -> None:
+    sums = np.array([[6.0, 3, 40, 20], [2.0, 1, 60, 20]])  # nats and tokens: of the answer, of everything
+    found = loss_scores(sums, intervals=False)
+    assert {name: score.value for name, score in found.items()} == pytest.approx(
+        {"loss_answer": 2.0, "loss_everything": 2.5, "perplexity": math.exp(2)})
+    assert not any(score.higher_is_better for score in found.values())
+    assert loss_scores(sums * [1, 1, 0, 0]).keys() == {"loss_answer", "perplexity"}
+
+
+def test_questions_by_kind_beside_the_commonest_answer() -> None:
+    kinds = ["colour", "place", "colour", "colour", "place"]
+    wanted = [["red"], ["on the beach", "outside"], ["Red"], ["blue"], ["a street"]]
+    found = question_scores(kinds, wanted, ["Red.", "Outside", "green", "blue", "beach"])
+    values = {name: score.value for name, score in found.items()}
+    assert values == pytest.approx({"accuracy": (2 / 3 + 1 / 2) / 2, "accuracy_colour": 2 / 3, "majority_colour": 2 / 3,
+                                    "accuracy_place": 1 / 2, "majority_place": 1 / 2})
+    assert all(score.low < score.value < score.high for score in found.values())
+    with pytest.raises(NarratorError, match="no question"):
+        question_scores([], [], [])

@@ -21,7 +21,7 @@ def test_a_run_tells_every_step(finished: Path) -> None:
     assert [event["step"] for event in events if event["event"] == "step"] == list(range(1, TOTAL + 1))
     assert {event["total_steps"] for event in events if "total_steps" in event} == {TOTAL}
     assert {event["name"]: event["steps"] for event in events if event["event"] == "stage_done"} == STEPS
-    assert kinds.count("evaluation") == 2 + 6 + 1 and kinds.count("checkpoint") == 1 + 2 + 6 + 1
+    assert kinds.count("evaluation") == 1 + 2 + 6 + 1 and kinds.count("checkpoint") == 1 + 2 + 6 + 1
     job = job_state(run)
     assert (job.state, job.step, job.total_steps, job.pid) == ("done", TOTAL, TOTAL, None)
 

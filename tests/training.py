@@ -85,8 +85,8 @@ def variant_of(home: Path) -> Path:
 
 
 def only(folder: Path) -> Path:
-    """The one entry of a folder."""
-    (entry,) = folder.iterdir()
+    """The one entry of a folder, the queue's own files apart."""
+    (entry,) = (entry for entry in folder.iterdir() if entry.name != ".queue")
     return entry
 
 

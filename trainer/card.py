@@ -1,6 +1,7 @@
 """The model card of a trained variant: data, licences, provenance, scores of every stage, and its command."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,12 @@ import yaml
 
 from trainer import jobs
 from trainer.config import TrainingConfig
+from trainer.held_out import file_names
+from trainer.jobs import PLACES
 from trainer.recipes import RECIPES
 
+DEV = "dev"  # the folder of held-out rows in a card's commands
 Scores = dict[str, dict[str, dict[str, float]]]  # data set -> metric -> value, low, high
-PLACES = "places.json"  # in a run's folder: where it reads data and leaves its variant, and the command that began it
 
 
 def write_card(run: Path, out: Path, config: TrainingConfig, final: Scores, more: str = "") -> None:
@@ -32,20 +35,27 @@ def card(config: TrainingConfig, final: Scores, stages: list[dict[str, Any]], co
     header = {"license": config.license, "pipeline_tag": kind.task, "library_name": "transformers",
               "model-index": [_index(config, final)]}
     beams = config.eval_beams
-    evaluations = "\n".join(f"python -m narrator evaluate --variant {config.name} --data DATA/{source.path}"
-                            f"{' --split ' + source.split if source.split else ''} --num-beams {beams}"
-                            for source in config.dev)
     steps = [f"| {stage['name']} | {stage['objective']} | {stage['steps']:,} | {stage['seconds'] / 60:.0f} |"
              for stage in stages]
     return "\n".join([
         "---", yaml.safe_dump(header, sort_keys=False).strip(), "---", "", f"# {config.title or config.name}", "",
         config.provenance, "", config.card.strip(), "", "## Scores", "",
-        f"{kind.how.format(beams=beams)} The last rows are of the weights in this folder:", "", "```console",
-        evaluations, "```", "", *_table(kind.shown, final, stages), "", *([more, ""] if more else []),
+        f"{kind.how.format(beams=beams)} The last rows are of the weights in this folder:", "",
+        "```console", *_evaluations(config, command), "```", "",
+        *_table(kind.shown, final, stages), "", *([more, ""] if more else []),
         "## How it was made", "", "```console", command, "```", "",
         "| stage | objective | steps | minutes |", "| --- | --- | --- | --- |", *steps, "",
         f"The dev sets chose the best weights of each stage ({kind.best_by}) and served for this report, "
         "for nothing else.", ""])
+
+
+def _evaluations(config: TrainingConfig, command: str) -> list[str]:
+    """The commands that give the last rows of the table: one for the dev sets as files, one for each of these."""
+    words = shlex.split(command)  # python -m trainer run PRESET ...
+    beams = f" --num-beams {config.eval_beams}" if RECIPES[config.recipe].beams else ""
+    return [shlex.join([*words[:3], "dev", *words[4:], "--out", DEV]),
+            *(f"python -m narrator evaluate --variant {config.name} --data {shlex.quote(f'{DEV}/{name}')}{beams}"
+              for name in file_names(config))]
 
 
 def _table(shown: Mapping[str, str], final: Scores, stages: list[dict[str, Any]]) -> list[str]:

@@ -20,13 +20,16 @@ _SPEAKING = ("causal_lm", "projector_lm", "hub_vlm")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Data:
-    """A data set: a file or folder, relative to the data root."""
+    """A data set: a file or folder, relative to the data root, or one of the Hub as hub:owner/name (trainer.hub_data
+    has the rules)."""
 
     path: str
     split: str | None = None
     repeat: int = knob(1, unit="times", low=1, high=100, says="How often each picture is seen in an epoch.")
     limit: int | None = knob(None, unit="pictures", low=1,
                              says="Only the first so many, each with all its captions; empty for all.")
+    image_column: str = knob("", says="Column of pictures of a data set of the Hub; empty to find it.")
+    text_column: str = knob("", says="Column of captions of a data set of the Hub; empty to find it.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,6 +61,11 @@ class Stage:
     label_smoothing: float = knob(0.1, low=0.0, high=0.9, says="Share of the target spread over all words.")
     max_grad_norm: float = knob(1.0, low=0.001, high=1000, says="Gradients are clipped to this norm.")
     samples: int = knob(5, unit="captions a picture", low=2, high=64, says="Samples of the self-critical objective.")
+    views: int = knob(2, unit="views", low=1, high=64,
+                      says="Views of each picture whose features are kept while the encoder is frozen: as it is, "
+                           "mirrored, further ones cropped and lit at random.")
+    patch_dropout: float = knob(0.0, unit="share of the patches", low=0.0, high=0.9,
+                                says="Patches of a picture that are left out at each step.")
     evaluations: int = knob(4, unit="times", low=1, high=1000,
                             says="Evaluations on dev (and checkpoints) in the stage.")
     patience: int = knob(3, unit="evaluations", low=1, high=1000, says="Stop after this many without a better one.")

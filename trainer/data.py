@@ -3,6 +3,7 @@
 Pictures are found here, and opened where that is asked for.
 """
 
+import dataclasses
 import os
 import posixpath
 import sys
@@ -12,13 +13,38 @@ from pathlib import Path
 
 from narrator.pictures import open_picture
 from narrator.records import Example, NarratorError
+from trainer import hub_data
+from trainer.config import Data
 from trainer.readers import coco, jsonl, karpathy, llava, sidecar, table
-from trainer.readers.rows import BadRow, Pictures, Row, check_text, check_texts, lines, load_json, show
+from trainer.readers.rows import (
+    BadRow,
+    Pictures,
+    Row,
+    check_label,
+    check_prompt,
+    check_split,
+    check_texts,
+    lines,
+    load_json,
+    show,
+)
 
 LISTED = ("captions.jsonl", "captions.json", "captions.csv")  # looked for when a folder is named
 NAMED_BAD_ROWS = 20  # the rest is counted: a terminal with 50,000 lines helps nobody
 RECOGNISED = ("JSON lines, COCO captions JSON, Karpathy's splits, LLaVA-Instruct JSON, "
               "a CSV with the columns image and caption, or a folder of pictures with a .txt beside each")
+Opened = tuple[str, Iterator[Row | BadRow], list[Path]]  # format, rows, folders in which their pictures may lie
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a file or folder holds. wheres: of each example, where it stands. splits: rows by split, "" for none."""
+
+    kind: str
+    examples: list[Example]
+    wheres: list[str]
+    bad: list[BadRow]
+    splits: dict[str, int]
 
 
 def to_stderr(message: str) -> None:
@@ -40,6 +66,15 @@ def resolve_data_root(argument: str | None) -> Path:
     raise AssertionError("the default is never empty")
 
 
+def located(source: Data, root: Path, report: Callable[[str], None] = to_stderr) -> Path:
+    """Where the files of a data set are: below the data root, or, of a set of the Hub ("hub:owner/name"), the copy of
+    its rows on this machine, which is made now unless it is there. Raises NarratorError where it cannot be had."""
+    if not hub_data.is_named(source.path):
+        return root / source.path
+    return hub_data.fetch(source.path, split=source.split, limit=source.limit,
+                          columns=(source.image_column, source.text_column), report=report)
+
+
 def read_examples(path: Path, *, split: str | None, strict: bool = False,
                   report: Callable[[str], None] = to_stderr, images: Path | None = None,
                   look: bool = False) -> list[Example]:
@@ -52,41 +87,54 @@ def read_examples(path: Path, *, split: str | None, strict: bool = False,
     Raises NarratorError when the file is of no known format or nothing in it can be used.
     """
     path = Path(path)
-    rows, roots = _open(path)
-    gathered = _Gathered(path, split, strict, report, look)
-    pictures = Pictures([Path(images)] if images is not None else roots)
-    for row in rows:
-        gathered.take(row, pictures)
-    return gathered.finish()
+    return _gather(path, _Gathered(path, split, strict, report, look), images)[1].finish()
 
 
-def _open(path: Path) -> tuple[Iterator[Row | BadRow], list[Path]]:
-    """The rows of the reader that fits, and the folders in which their pictures may lie."""
+def read_found(path: Path, *, split: str | None = None) -> Found:
+    """As `read_examples`, with what it leaves out and where everything stands; pictures are found, not opened."""
+    path = Path(path)
+    kind, gathered = _gather(path, _Gathered(path, split, False, lambda message: None, False), None)
+    return Found(kind=kind, examples=gathered.finish(), wheres=list(gathered.wheres.values()), bad=gathered.bad,
+                 splits=dict(gathered.splits))
+
+
+def open_rows(path: Path) -> Opened:
+    """The format of a file or folder (folder, csv, jsonl, llava, karpathy or coco), told from its content, and its
+    rows. Raises NarratorError where it has none of them."""
     if path.is_dir():
         for name in LISTED:
             if (path / name).is_file():
-                return _open(path / name)
-        return sidecar.read(path), [path]
+                return open_rows(path / name)
+        return "folder", sidecar.read(path), [path]
     if not path.is_file():
         raise NarratorError(f"There is no data at {path}. Name {RECOGNISED}.")
     if path.suffix.lower() == ".jsonl":
-        return jsonl.read(path), [path.parent]
+        return "jsonl", jsonl.read(path), [path.parent]
     if path.suffix.lower() in (".csv", ".tsv"):
-        return table.read(path), [path.parent]
+        return "csv", table.read(path), [path.parent]
     first = next(lines(path), (1, b""))[1]
     if table.columns(first):
-        return table.read(path), [path.parent]
+        return "csv", table.read(path), [path.parent]
     if first is not None and _is_row(first):
-        return jsonl.read(path), [path.parent]
+        return "jsonl", jsonl.read(path), [path.parent]
     if path.suffix.lower() == ".json" or (first or b"{").lstrip().startswith((b"{", b"[")):
         data = coco.load(path)
         if llava.is_llava(data):
-            return llava.read(path, data), coco.roots(path)
+            return "llava", llava.read(path, data), coco.roots(path)
         if karpathy.is_karpathy(data):
-            return karpathy.read(path, data), karpathy.roots(path)
+            return "karpathy", karpathy.read(path, data), karpathy.roots(path)
         if isinstance(data, dict):
-            return coco.read(path, data), coco.roots(path)
+            return "coco", coco.read(path, data), coco.roots(path)
     raise NarratorError(f"{path} is none of the formats that can be read here. Name {RECOGNISED}.")
+
+
+def _gather(path: Path, gathered: "_Gathered", images: Path | None) -> tuple[str, "_Gathered"]:
+    """(format, all rows gathered)."""
+    kind, rows, roots = open_rows(path)
+    pictures = Pictures([Path(images)] if images is not None else roots)
+    for row in rows:
+        gathered.take(row, pictures)
+    return kind, gathered
 
 
 def _is_row(line: bytes) -> bool:
@@ -103,7 +151,8 @@ class _Gathered:
     def __init__(self, path: Path, split: str | None, strict: bool, report: Callable[[str], None], look: bool) -> None:
         self.path, self.split, self.strict, self.report, self.look = path, split, strict, report, look
         self.examples: dict[tuple[object, str, int | None], Example] = {}
-        self.bad: list[str] = []
+        self.wheres: dict[tuple[object, str, int | None], str] = {}
+        self.bad: list[BadRow] = []
         self.splits: Counter[str] = Counter()
         self.split_of: dict[str, tuple[str | None, str]] = {}  # picture -> its split and where it was first named
 
@@ -116,22 +165,20 @@ class _Gathered:
         except BadRow as bad:
             if self.strict:
                 raise NarratorError(f"{bad}. Mend it, or leave --strict out to skip such rows.") from None
-            self.bad.append(str(bad))
+            self.bad.append(bad)
             if len(self.bad) <= NAMED_BAD_ROWS:
                 self.report(f"Skipped: {bad}.")
 
     def _keep(self, row: Row, pictures: Pictures) -> None:
-        if not isinstance(row.split, str | None):
-            raise BadRow(row.where, f"'split' must be a text, not {show(row.split)}")
+        check_split(row)
         if isinstance(row.image, str):
             self._one_split(row)
         self.splits[row.split or ""] += 1
         if self.split is not None and row.split != self.split:
             return
         texts = check_texts(row.texts, row.where)
-        prompt = check_text(row.prompt, "'prompt'", row.where) if row.prompt != "" else ""
-        if row.label is not None and (not isinstance(row.label, int) or isinstance(row.label, bool)):
-            raise BadRow(row.where, f"'label' must be a whole number, not {show(row.label)}")
+        prompt = check_prompt(row)
+        check_label(row)
         image = None if row.image is None else pictures.find(row.image, row.where)
         key = (row.where if image is None else image, prompt, row.label)
         if self.look and image is not None and key not in self.examples:
@@ -142,6 +189,7 @@ class _Gathered:
         if key in self.examples:
             texts = self.examples[key].texts + texts
         self.examples[key] = Example(image=image, texts=texts, prompt=prompt, label=row.label)
+        self.wheres.setdefault(key, row.where)
 
     def _one_split(self, row: Row) -> None:
         """A picture in two splits would let training see what it is measured on."""
@@ -168,7 +216,8 @@ class _Gathered:
     def _nothing(self) -> str:
         if self.bad:
             more = f" ... and {len(self.bad) - 3:,} more" if len(self.bad) > 3 else ""
-            return f"Nothing in {self.path} can be used: {'; '.join(self.bad[:3])}{more}. Mend these and try again."
+            first = "; ".join(map(str, self.bad[:3]))
+            return f"Nothing in {self.path} can be used: {first}{more}. Mend these and try again."
         if not self.splits:
             return f"There is nothing in {self.path}. Name {RECOGNISED}."
         if set(self.splits) == {""}:

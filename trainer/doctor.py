@@ -1,44 +1,105 @@
-"""Before a training: what the preset's model is, how much of it learns, what memory and how many steps it takes."""
+"""Before a training: what the configuration's model is, how much of it learns, what it takes, and what is wrong with
+data, base and machine."""
+
+from __future__ import annotations
 
 import dataclasses
-import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from narrator.records import NarratorError
 from trainer.config import Stage, TrainingConfig
-from trainer.data import read_examples
-from trainer.recipes import Recipe, recipe_class
-from trainer.scenes import read_scenes
+from trainer.preflight.balance import balance_findings
+from trainer.preflight.bases import base_findings, licence_findings
+from trainer.preflight.dry_run import Measured, measure
+from trainer.preflight.findings import Finding, Tell, error_of, ordered
+from trainer.preflight.leaks import picture_findings, scene_findings, text_findings
+from trainer.preflight.lengths import length_findings
+from trainer.preflight.pictures import look_at, spread
+from trainer.preflight.sets import DataSet, read_sets
+from trainer.preflight.sizes import disk_bytes, disk_finding, steps_of
 
 _GIB = 2**30
 _HELD = {"none": 4.0, "8bit": 1.0, "4bit": 0.6}  # bytes a frozen weight, its scales included
+SAMPLES = 8
+PICTURES = 20_000  # that are opened; of more, so many evenly from first to last
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Finding:
-    """What a stage takes. steps: None where the data is not here. memory_gib: see `memory`."""
+class StageSize:
+    """What a stage takes. steps: None where the data is not here. memory_gib: see `memory`. seconds: None where no dry
+    run was made."""
 
     stage: str
     trainable: int
     total: int
     memory_gib: float
     steps: int | None
+    seconds: float | None = None
 
 
-def examine(config: TrainingConfig, root: Path) -> list[Finding]:
-    """One finding for each stage, from a model without weights. Raises NarratorError when a base is nowhere."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Report:
+    """findings: errors first. samples: {"image": path or None, "texts", "prompt"}. memory_bytes: measured, else
+    estimated; seconds: of the whole run, None where no dry run was made. stages is empty where the base is nowhere."""
+
+    findings: list[Finding]
+    samples: list[dict[str, Any]]
+    stages: list[StageSize]
+    memory_bytes: int | None
+    seconds: float | None
+    disk_bytes: int | None
+
+
+def check(config: TrainingConfig, root: Path, tell: Tell, *, quick: bool = False, runs: Path = Path("runs"),
+          most_pictures: int = PICTURES) -> Report:
+    """Everything that can be known before a start. quick: without the dry run. runs: where the run would stand.
+
+    `tell` hears of the progress, and may raise to end it: nothing is left of it then.
+    """
+    sets, findings = read_sets(config, root, tell)
+    findings += base_findings(config, root)
+    sound = not any(finding.level == "error" for finding in findings)
+    if config.recipe in ("encoder_decoder", "projector_lm", "hub_vlm"):
+        findings += _pictures(sets, tell, most_pictures)
+    if config.recipe == "causal_lm":
+        findings += scene_findings(sets)
+    if config.recipe != "image_gpt":
+        findings += text_findings(sets) + length_findings(config, root, sets, tell)
+    findings += balance_findings(config, sets) + licence_findings(config, root)
+    try:
+        stages = examine(config, root, steps_of(config, sets))
+    except NarratorError as error:
+        if str(error) not in {f"{finding.what} {finding.remedy}" for finding in findings}:
+            findings.append(error_of(error))
+        stages, sound = [], False
+    measured = measure(config, root, tell) if sound and not quick else Measured()
+    if not sound and not quick:
+        findings.append(Finding(level="ok", what="No dry run was made: the run could not begin.",
+                                remedy="Mend the errors first."))
+    findings += measured.findings
+    disk = _disk(config, stages, sets, measured)
+    if disk is not None:
+        findings.append(disk_finding(disk, runs))
+    return Report(findings=ordered(dict.fromkeys(findings)), samples=samples(sets),
+                  stages=[_timed(one, measured) for one in stages], disk_bytes=disk,
+                  memory_bytes=measured.memory or _estimate(stages), seconds=_seconds(config, stages, sets, measured))
+
+
+def examine(config: TrainingConfig, root: Path, steps: Mapping[str, int | None]) -> list[StageSize]:
+    """One for each stage, from a model without weights. Raises NarratorError when a base is nowhere."""
+    from trainer.recipes import Recipe, recipe_class
     from trainer.recipes.skeletons import skeleton, tokens_in_a_row
 
     model, kind = skeleton(config, root), recipe_class(config.recipe)
     recipe: Recipe = object.__new__(kind)  # its groups need none of what a recipe reads
-    total, items = _count(model), _items(config, root)
-    found = []
+    total, found = _count(model), []
     for stage in config.stages:
         recipe.parameter_groups(model, stage)
         learning = _count(model, learning=True)
-        found.append(Finding(
-            stage=stage.name, trainable=learning, total=total, steps=_steps(stage, items),
+        found.append(StageSize(
+            stage=stage.name, trainable=learning, total=total, steps=steps[stage.name],
             memory_gib=memory(config, stage, (learning, total), _shape(model, tokens_in_a_row(config))) / _GIB))
     return found
 
@@ -56,14 +117,93 @@ def memory(config: TrainingConfig, stage: Stage, parameters: tuple[int, int],
     return learning * (4 + 12) + (total - learning) * _HELD[config.quantize] + activations
 
 
-def told(config: TrainingConfig, found: list[Finding]) -> str:
-    """The findings as lines for a terminal."""
+def samples(sets: Sequence[DataSet]) -> list[dict[str, Any]]:
+    """A few examples of what is learned from, evenly from each set's first to its last."""
+    learned = [one for one in sets if one.side == "data"]
+    found = []
+    for one in learned:
+        each = max(1, SAMPLES // len(learned))
+        step = max(1, len(one.items) // each)
+        found += [item.example for item in one.items[::step][:each]]
+    return [{"image": None if example.image is None else str(example.image), "texts": list(example.texts),
+             "prompt": example.prompt} for example in found[:SAMPLES]]
+
+
+def told(config: TrainingConfig, report: Report) -> str:
+    """The report as lines for a terminal."""
     lines = [f"{config.name} ({config.recipe}):"]
-    for one in found:
+    for one in report.stages:
         steps = "its data is not here" if one.steps is None else f"{one.steps:,} steps"
         lines.append(f"  {one.stage}: {one.trainable:,} of {one.total:,} parameters learn "
                      f"({100 * one.trainable / one.total:.2f} %), about {one.memory_gib:.1f} GiB of memory, {steps}")
-    return "\n".join(lines)
+    for finding in report.findings:
+        lines.append(f"{finding.level}: {finding.what} {finding.remedy}".rstrip())
+    counted = {level: sum(finding.level == level for finding in report.findings) for level in ("error", "warning")}
+    summary = ", ".join(f"{count} {level}{'s' * (count != 1)}" for level, count in counted.items())
+    if report.seconds is not None:
+        summary += f"; about {_span(report.seconds)}"
+    return "\n".join([*lines, f"{summary}."])
+
+
+def plain(report: Report) -> dict[str, Any]:
+    """The report as JSON holds it."""
+    return dataclasses.asdict(report)
+
+
+def _pictures(sets: Sequence[DataSet], tell: Tell, most: int) -> list[Finding]:
+    paths = list(dict.fromkeys(item.example.image for one in sets for item in one.items
+                               if item.example.image is not None))
+    looked = spread(paths, most)
+    found = picture_findings(sets, look_at(looked, tell))
+    if len(looked) < len(paths):
+        found.append(Finding(level="ok", what=f"{len(looked):,} of {len(paths):,} pictures were opened.",
+                             remedy="Raise --pictures to look at more."))
+    return found
+
+
+def _disk(config: TrainingConfig, stages: Sequence[StageSize], sets: Sequence[DataSet], measured: Measured
+          ) -> int | None:
+    if not stages:
+        return None
+    cache = max((each for _, each in measured.features.values()), default=0) * _shown(sets)
+    return disk_bytes(config, {one.stage: (one.trainable, one.total) for one in stages}, cache)
+
+
+def _shown(sets: Sequence[DataSet]) -> int:
+    """Different pictures that are learned from."""
+    return len({item.example.image for one in sets if one.side == "data" for item in one.items} - {None})
+
+
+def _timed(one: StageSize, measured: Measured) -> StageSize:
+    if one.stage not in measured.steps or one.steps is None:
+        return one
+    return dataclasses.replace(one, seconds=round(measured.steps[one.stage] * one.steps, 3))
+
+
+def _seconds(config: TrainingConfig, stages: Sequence[StageSize], sets: Sequence[DataSet], measured: Measured
+             ) -> float | None:
+    """Steps, features, and descriptions of the held-out examples: at each evaluation, and with beams at the end of a
+    stage and of the run."""
+    if measured.memory is None or any(one.steps is None for one in stages):
+        return None
+    held = sum(min(len(one.items), config.eval_limit or len(one.items)) for one in sets if one.side == "dev")
+    total = config.eval_beams * held * measured.answer_s
+    for stage, one in zip(config.stages, stages, strict=True):
+        total += measured.steps[stage.name] * (one.steps or 0) + measured.features[stage.name][0] * _shown(sets)
+        if stage.objective != "language":
+            total += (stage.evaluations + config.eval_beams) * held * measured.answer_s
+    return round(total, 3)
+
+
+def _estimate(stages: Sequence[StageSize]) -> int | None:
+    return max((int(one.memory_gib * _GIB) for one in stages), default=None)
+
+
+def _span(seconds: float) -> str:
+    """ "40 seconds", "12 minutes", "3.5 hours" """
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
 def _count(model: Any, *, learning: bool = False) -> int:
@@ -73,25 +213,3 @@ def _count(model: Any, *, learning: bool = False) -> int:
 def _shape(model: Any, tokens: int) -> tuple[int, int, int, int]:
     config = model.config.get_text_config(decoder=True)
     return tokens, config.hidden_size, config.num_attention_heads, config.num_hidden_layers
-
-
-def _items(config: TrainingConfig, root: Path) -> int | None:
-    """Examples of an epoch, of a prompted model its answers; None where a set is not here or only its recipe can read
-    it."""
-    total = 0
-    for source in config.data:
-        try:
-            if config.recipe == "causal_lm":
-                scenes = read_scenes(root / source.path, split=source.split, strict=False)[:source.limit]
-                found = sum(len(scene.texts) for scene in scenes if scene.prompt or len(scene.texts) > 1)
-            else:
-                rows = read_examples(root / source.path, split=source.split, report=lambda line: None)
-                found = len(rows[:source.limit])
-        except NarratorError:
-            return None
-        total += found * source.repeat
-    return total
-
-
-def _steps(stage: Stage, items: int | None) -> int | None:
-    return None if items is None else math.ceil(math.ceil(items / stage.batch_size) * stage.epochs)

@@ -10,6 +10,7 @@ from narrator.metrics.scores import caption_scores
 from narrator.pictures import open_picture
 from narrator.records import Example, Score
 from narrator.settings import GenerationSettings
+from narrator.wording import joined, tidy
 
 BATCH = 50  # pictures
 Tell = Callable[[int, int], None]
@@ -48,7 +49,7 @@ def _scores(family: Any, examples: Sequence[Example], settings: GenerationSettin
         pictures = [open_picture(example.image) for example in part if example.image is not None]  # all: see Run.dev
         with torch.inference_mode():
             described = family.batch(pictures, [""] * len(pictures), settings)
-        said |= {start + row: "".join(piece.text for piece in pieces) for row, pieces in enumerate(described)}
+        said |= {start + row: tidy(joined(pieces)) for row, pieces in enumerate(described)}
         tell(len(said), len(examples))
     references = {row: example.texts for row, example in enumerate(examples)}
     return caption_scores(references, said, intervals=intervals)

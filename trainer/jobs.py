@@ -8,23 +8,29 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import errno
 import json
+import math
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import filelock
-import psutil
 import yaml
 
 from narrator.records import NarratorError
 from trainer.events import FILE, TAIL_BYTES, last_events, read_events
+from trainer.processes import record, recorded, write_whole
 
-STATES = ("done", "running", "stopped", "failed", "interrupted")
+STATES = ("queued", "running", "done", "stopped", "failed", "interrupted")
 CONFIG, MANIFEST, PROCESS, LOCK = "config.yaml", "variant.yaml", "process.json", "job.lock"
-CLOCK_S = 2.0  # seconds that a start time may seem to move when the clock is set; process ids do not come back so soon
+PLACES = "places.json"  # where the run reads data and leaves its variant, and the command that began it
+QUEUED = "queued.json"  # in the folder of a job that waits: its place, which orders the queue, and since when
+REQUEST = "request.json"  # who asked for the job, so that one wish makes one job
+LOG = "log.txt"  # what a run says that the queue started
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,111 +43,161 @@ class Job:
     step: int = 0
     total_steps: int = 0
     pid: int | None = None  # while running
+    position: int | None = None  # while queued: its place in the queue, from 1
+    message: str = ""  # why it failed or was interrupted, and what to do about it, as far as that is known
 
 
-def create_job(name: str, config: Mapping[str, Any], runs: Path = Path("runs")) -> Path:
-    """A new folder runs/<name>-<UTC time> with config.yaml in it; NarratorError when it cannot be made."""
+def create_job(name: str, config: Mapping[str, Any], runs: Path = Path("runs"),
+               places: Mapping[str, Any] | None = None, more: Mapping[str, str] | None = None) -> Path:
+    """A new folder runs/<name>-<UTC time>, which appears whole; NarratorError when it cannot be made.
+
+    It holds config.yaml, places.json when there are `places`, and the files of `more`, name -> text.
+    """
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name) or len(name) > 80:
         raise NarratorError(f"A run cannot be named {name[:80]!r}. Use small letters, digits and single hyphens "
                             "between them, such as photo-captioner.")
-    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
+    files = {CONFIG: yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True), **(more or {})}
+    if places is not None:
+        files[PLACES] = json.dumps(plain(places)) + "\n"
     try:
         runs.mkdir(parents=True, exist_ok=True)
-        for number in range(1, 1000):
-            folder = runs / (f"{name}-{stamp}" if number == 1 else f"{name}-{stamp}-{number}")
-            with contextlib.suppress(FileExistsError):
-                folder.mkdir()
-                write_whole(folder / CONFIG, yaml.safe_dump(_plain(config), sort_keys=False, allow_unicode=True))
-                return folder
+        part = runs / f".{name}.{os.urandom(8).hex()}.part"  # looked at by nobody
+        try:
+            part.mkdir()
+            for file, text in files.items():
+                write_whole(part / file, text)
+            return _named(part, runs, name)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
     except OSError as error:
         raise NarratorError(f"No run can be made in {runs} ({error.strerror}). Check its permissions and the "
                             "space on the disk.") from None
+
+
+def _named(part: Path, runs: Path, name: str) -> Path:
+    """Give the folder the first free name of this second."""
+    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
+    for number in range(1, 1000):
+        folder = runs / (f"{name}-{stamp}" if number == 1 else f"{name}-{stamp}-{number}")
+        try:
+            return part.rename(folder)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):  # a run of that name, which is never empty
+                raise
     raise NarratorError(f"{runs} already holds a thousand runs of {name} of this second. Wait a second and try again.")
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write the file so that it appears whole or not at all, even when the machine goes down."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def hold_job(folder: Path) -> Iterator[None]:
     """Make this process the one that runs the job; NarratorError when another one does, or there is no such job."""
     folder = Path(folder)
-    if not (folder / CONFIG).is_file():
-        raise NarratorError(f"{folder} is not a run: it has no {CONFIG}. `python -m trainer list` names the runs.")
+    check_run(folder)
     lock = filelock.FileLock(folder / LOCK, timeout=0)
     try:
         lock.acquire()
     except filelock.Timeout:
-        held = live_pid(folder)
-        by = f" by process {held}" if held is not None else ""
-        raise NarratorError(f"{folder.name} is already being run{by}. Wait for it, or stop it first.") from None
+        raise already_run(folder) from None
     except OSError as error:
         raise NarratorError(f"{folder} cannot be locked ({error.strerror}). Check its permissions.") from None
     try:
-        _record(folder)
+        leave_word(folder)
         yield
     finally:
         (folder / PROCESS).unlink(missing_ok=True)
         lock.release()
 
 
-def _record(folder: Path) -> None:
-    """Leave word which process runs the job."""
-    me = psutil.Process()
+def check_run(folder: Path) -> None:
+    """Raise NarratorError unless the folder is a run's."""
+    if not (folder / CONFIG).is_file():
+        raise NarratorError(f"{folder} is not a run: it has no {CONFIG}. `python -m trainer list` names the runs.")
+
+
+def already_run(folder: Path) -> NarratorError:
+    """What to say to the second one who wants to run a job."""
+    held = live_pid(folder)
+    by = f" by process {held}" if held is not None else ""
+    return NarratorError(f"{folder.name} is already being run{by}. Wait for it, or stop it first.")
+
+
+def leave_word(folder: Path) -> None:
+    """Leave word that this process runs the job. Raises NarratorError when the folder cannot be written."""
     try:
-        write_whole(folder / PROCESS, json.dumps({"pid": me.pid, "started": me.create_time()}) + "\n")
+        record(folder / PROCESS, told=_told(folder))
     except OSError as error:
         raise NarratorError(f"{folder} cannot be written ({error.strerror}). Check its permissions and the space "
                             "on the disk.") from None
 
 
+def _told(folder: Path) -> int:
+    """Bytes of the run's events so far."""
+    try:
+        return (folder / FILE).stat().st_size
+    except OSError:
+        return 0
+
+
 def live_pid(folder: Path) -> int | None:
     """The process that runs the job, known by pid and start time, so that a reused pid is not taken for it."""
+    return recorded(folder / PROCESS)[0]
+
+
+def waiting(runs: Path) -> list[Path]:
+    """The folders of the jobs that wait, the next one first."""
+    if not runs.is_dir():
+        return []
+    return sorted((path.parent for path in runs.glob(f"[!.]*/{QUEUED}") if (path.parent / CONFIG).is_file()),
+                  key=lambda folder: (waits(folder)[0], folder.name))
+
+
+def waits(folder: Path) -> tuple[float, float]:
+    """Where a waiting job stands, the smaller number first, and since when (seconds since 1970), which tells one wait
+    of it from the next. A file that says nothing stands last."""
     try:
-        recorded = json.loads((folder / PROCESS).read_text(encoding="utf-8"))
-        pid, started = int(recorded["pid"]), float(recorded["started"])
-        process = psutil.Process(pid)
-        alive = process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - started) <= CLOCK_S
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, psutil.Error):
-        return None  # never started, ended, or not a record
-    return pid if alive else None
+        word = json.loads((folder / QUEUED).read_text(encoding="utf-8"))
+        place, since = float(word["place"]), float(word["since"])
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        return math.inf, 0.0
+    return (math.inf if math.isnan(place) else place), since
 
 
 def job_state(folder: Path) -> Job:
     """How the job of this folder stands; NarratorError when the folder is no job's."""
     folder = Path(folder)
-    if not (folder / CONFIG).is_file():
-        raise NarratorError(f"{folder} is not a run: it has no {CONFIG}. `python -m trainer list` names the runs.")
-    pid = live_pid(folder)
+    check_run(folder)
+    return _state(folder, waiting(folder.parent) if (folder / QUEUED).exists() else [])
+
+
+def _state(folder: Path, line: list[Path]) -> Job:
+    """How the job stands. line: the folders that wait, read before: a job leaves word of its process before it leaves
+    the queue, and of its end before its process goes, so that whoever reads in this order always finds it."""
+    pid, word = recorded(folder / PROCESS)
     events = last_events(folder / FILE)
     first = read_events(folder / FILE, limit=TAIL_BYTES)[0]  # a long run names its length only at its start
-    last = events[-1].get("event") if events else None
+    last = events[-1] if events else {}
+    state = "interrupted"
     if (folder / MANIFEST).is_file():
         state = "done"
     elif pid is not None:
         state = "running"
-    else:
-        state = str(last) if last in ("stopped", "failed") else "interrupted"
+    elif folder in line:
+        state = "queued"
+    elif last.get("event") in ("stopped", "failed") and _told(folder) > word.get("told", -1):  # not of the run before
+        state = str(last["event"])
+    told = state == last.get("event") and state in ("failed", "interrupted")
     return Job(id=folder.name, folder=folder, state=state, step=_latest(events, "step"),
-               total_steps=_latest(first + events, "total_steps"), pid=pid if state == "running" else None)
+               total_steps=_latest(first + events, "total_steps"), pid=pid if state == "running" else None,
+               position=line.index(folder) + 1 if state == "queued" else None,
+               message=str(last.get("message", "")) if told else "")
 
 
 def list_jobs(runs: Path = Path("runs")) -> list[Job]:
     """Every job below `runs`, the newest first."""
     if not runs.is_dir():
         return []
-    folders = [folder for folder in runs.iterdir() if (folder / CONFIG).is_file()]
-    return [job_state(folder) for folder in sorted(folders, key=_age, reverse=True)]
+    line = waiting(runs)
+    folders = [folder for folder in runs.iterdir() if folder.name[0] != "." and (folder / CONFIG).is_file()]
+    return [_state(folder, line) for folder in sorted(folders, key=_age, reverse=True)]
 
 
 def _age(folder: Path) -> tuple[str, str]:
@@ -155,10 +211,10 @@ def _latest(events: list[dict[str, Any]], name: str) -> int:
     return next((event[name] for event in reversed(events) if isinstance(event.get(name), int)), 0)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """`value` as YAML can hold it: tuples as lists, paths as text."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(part) for key, part in value.items()}
+        return {str(key): plain(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(part) for part in value]
+        return [plain(part) for part in value]
     return os.fspath(value) if isinstance(value, os.PathLike) else value

@@ -7,15 +7,25 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from narrator.records import Example
+from narrator.records import Example, NarratorError
+from trainer import together
 from trainer.config import Stage, TrainingConfig
 from trainer.events import EventLog
+from trainer.together import Stopped
+
+if TYPE_CHECKING:
+    from trainer.samples import Samples  # torch
+
+__all__ = ["Run", "Silent", "Stopped", "check_shared", "show_progress", "stage_steps", "stop_on_signals"]
 
 
-class Stopped(Exception):
-    """The run was asked to stop; its last checkpoint is where it goes on."""
+class Silent:
+    """Takes the events of a process that is not the first, which writes none."""
+
+    def append(self, event: str, *, checkpoint: bool = False, **fields: Any) -> None:
+        """As `EventLog.append`, without a file."""
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -26,11 +36,14 @@ class Run:
     config: TrainingConfig
     recipe: Any
     dev: dict[str, list[Example]]  # all with a picture
-    events: EventLog
+    events: EventLog | Silent
     device: Any  # a torch.device
+    samples: "Samples | None" = None  # until the model is there
+    stage: Stage | None = None  # that is being worked on
     offset: int = 0  # steps of the stages before this one
     total: int = 0  # steps of all stages
     stop: bool = False
+    in_step: bool = False  # in a step of the training, or in what must not be torn: a stop waits for its end
 
     def home(self, stage: Stage) -> Path:
         """The folder of a stage: its checkpoints, its best weights, and stage.json once it is over."""
@@ -45,6 +58,21 @@ class Run:
 
         return progress
 
+    def check(self) -> None:
+        """Raises Stopped when the run was asked to stop. One of several processes goes on to where they agree on it."""
+        if self.stop and together.count() == 1:
+            raise Stopped
+
+
+def check_shared(config: TrainingConfig) -> None:
+    """Raise NarratorError for a stage whose batches cannot be dealt out evenly to the processes of the run."""
+    count = together.count()
+    for stage in config.stages:
+        if stage.batch_size % count:
+            sizes = {stage.batch_size // count * count, -(-stage.batch_size // count) * count} - {0}
+            raise NarratorError(f"The batch_size {stage.batch_size} of the stage '{stage.name}' cannot be dealt out to "
+                                f"{count} processes: set it to {' or '.join(map(str, sorted(sizes)))}.")
+
 
 def stage_steps(stage: Stage, recipe: Any) -> int:
     """Steps of a stage: a whole number for each evaluation."""
@@ -54,7 +82,10 @@ def stage_steps(stage: Stage, recipe: Any) -> int:
 
 
 class stop_on_signals:
-    """SIGTERM and Ctrl-C ask the run to stop after its step, with a checkpoint; a second Ctrl-C ends it at once."""
+    """SIGTERM and Ctrl-C ask the run to stop after its step, with a checkpoint; a second Ctrl-C ends it at once.
+
+    Between the steps, where there is nothing to lose, they raise Stopped wherever the run is: reading, evaluating ...
+    """
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -70,9 +101,13 @@ class stop_on_signals:
         if self.run.stop and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.run.stop = True
-        print("Stopping after this step, with a checkpoint ...", file=sys.stderr, flush=True)
+        if together.is_first():
+            print("Stopping after this step, with a checkpoint ...", file=sys.stderr, flush=True)
+        if not self.run.in_step and together.count() == 1:
+            raise Stopped
 
 
 def show_progress(what: str, done: int, total: int) -> None:
-    """A line on standard error."""
-    print(f"{what} {done:,} of {total:,}", file=sys.stderr, flush=True)
+    """A line on standard error, of the first process."""
+    if together.is_first():
+        print(f"{what} {done:,} of {total:,}", file=sys.stderr, flush=True)

@@ -60,17 +60,18 @@ class Scene:
     prompt: str = ""
 
 
-def read_scenes(path: Path, *, split: str | None, strict: bool = False) -> list[Scene]:
+def read_scenes(path: Path, *, split: str | None, strict: bool = False, bad: list[BadRow] | None = None
+                ) -> list[Scene]:
     """The rows of any format that `trainer.data` reads, pictures and their captions, and of JSON lines of text alone:
     {"prompt": ..., "caption": ..., "scene": ...}.
 
-    strict: the first bad row raises NarratorError; otherwise bad rows are reported and left out. Raises NarratorError
-    when nothing can be used.
+    strict: the first bad row raises NarratorError; otherwise bad rows are reported and left out. bad: takes up the bad
+    rows of text alone, which are not reported then. Raises NarratorError when nothing can be used.
     """
-    if _text_alone(path):
-        return _read_text(path, split, strict)
+    if text_alone(path):
+        return _read_text(path, split, strict, bad)
     folder = path if path.is_dir() else path.parent
-    return [Scene(key=_picture_key(example, folder), texts=example.texts, prompt=example.prompt)
+    return [Scene(key=picture_key(example, folder), texts=example.texts, prompt=example.prompt)
             for example in read_examples(path, split=split, strict=strict)]
 
 
@@ -90,7 +91,7 @@ def split_scenes(scenes: Sequence[Scene], held_out: float, elsewhere: Sequence[S
     out: it may be the same picture under another name."""
     learned = {text.casefold() for scene in elsewhere for text in scene.texts}
     shared = {scene.key for scene in scenes if any(text.casefold() in learned for text in scene.texts)}
-    held = {scene.key for scene in scenes if _fraction(scene.key) < held_out} - shared
+    held = {scene.key for scene in scenes if fraction(scene.key) < held_out} - shared
     return [scene for scene in scenes if scene.key not in held], [scene for scene in scenes if scene.key in held]
 
 
@@ -111,7 +112,7 @@ def rules() -> str:
     return "\n".join(["| type | a word counts | words (and their plurals) |", "| --- | --- | --- |", *rows])
 
 
-def _text_alone(path: Path) -> bool:
+def text_alone(path: Path) -> bool:
     """Whether the first row is of JSON lines that name no picture, but a scene or an image_id."""
     if path.suffix.lower() != ".jsonl" or not path.is_file():
         return False
@@ -123,9 +124,9 @@ def _text_alone(path: Path) -> bool:
     return isinstance(row, dict) and "image" not in row and bool({"scene", "image_id", "prompt"} & set(row))
 
 
-def _read_text(path: Path, split: str | None, strict: bool) -> list[Scene]:
+def _read_text(path: Path, split: str | None, strict: bool, kept: list[BadRow] | None) -> list[Scene]:
     found: list[Scene] = []
-    bad: list[BadRow] = []
+    bad: list[BadRow] = [] if kept is None else kept
     splits: dict[str, str] = {}
     for number, line in lines(path):
         try:
@@ -134,12 +135,13 @@ def _read_text(path: Path, split: str | None, strict: bool) -> list[Scene]:
             if strict:
                 raise NarratorError(f"{error}. Mend it, or leave --strict out to skip such rows.") from None
             bad.append(error)
+    report = to_stderr if kept is None else lambda message: None
     for row in bad[:20]:
-        to_stderr(f"Skipped: {row}.")
+        report(f"Skipped: {row}.")
     if not found:
         reason = str(bad[0]) if bad else f"it has no row{f' of split {split!r}' if split else ''}"
         raise NarratorError(f"Nothing in {path} can be used: {reason}. Mend this and try again.")
-    to_stderr(f"{path}: {len(found):,} rows of {len({scene.key for scene in found}):,} scenes; "
+    report(f"{path}: {len(found):,} rows of {len({scene.key for scene in found}):,} scenes; "
               f"{len(bad):,} bad rows skipped.")
     return found
 
@@ -166,7 +168,7 @@ def _rows(line: bytes | None, where: str, folder: str, split: str | None, splits
         yield scene
 
 
-def _picture_key(example: Example, folder: Path) -> str:
+def picture_key(example: Example, folder: Path) -> str:
     """Of a picture its place below its data set, with the set's name; of captions alone their beginning."""
     if example.image is None:
         return " / ".join(example.texts)[:80]
@@ -185,7 +187,7 @@ def _key(row: dict[str, Any], prompt: str, folder: str, where: str) -> str:
     return " ".join(words)
 
 
-def _fraction(key: str) -> float:
+def fraction(key: str) -> float:
     """A number in 0..1 that depends on the key alone."""
     return int.from_bytes(hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()[:8]) / 2**64
 

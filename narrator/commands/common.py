@@ -68,8 +68,9 @@ def scores_json(scores: Mapping[str, Score]) -> dict[str, dict[str, float]]:
 
 def print_scores(scores: Mapping[str, Score]) -> None:
     """A table for people."""
+    width = max(8, *map(len, scores))
     for name, score in scores.items():
-        print(f"{name:8}  {score.value:6.3f}   95 % interval {score.low:.3f} to {score.high:.3f}")
+        print(f"{name:{width}}  {score.value:6.3f}   95 % interval {score.low:.3f} to {score.high:.3f}")
 
 
 def is_terminal(stream: TextIO) -> bool:

@@ -19,7 +19,7 @@ def run(arguments: argparse.Namespace) -> int:
     from narrator.hub import pull
 
     variant = find_variant(arguments.variant)
-    shown = _Shown()
+    shown = Shown()
     try:
         folder = pull(variant, shown)
     finally:
@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-class _Shown:
+class Shown:
     """Progress on stderr: in place on a terminal, else a line every tenth of the way."""
 
     def __init__(self) -> None:

@@ -7,18 +7,21 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from narrator.families import generation
+from narrator.families.answer_losses import Tell, losses
 from narrator.families.loading import load_whole
 from narrator.records import NarratorError, Piece, Variant
 from narrator.settings import GenerationSettings
 
 BITS = {"int8": 8, "nf4": 4}  # a variant's dtype -> how its weights are held
 ADAPTER, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+_LONGEST = 8192  # tokens of a row whose loss is asked for
 _WIDE = 2 * 2**30  # bytes of weights up to which a processor computes in float32, the quicker and surer way there
 
 
@@ -72,6 +75,15 @@ class CausalLM:
         return generation.batch(self.model, self._inputs(rows), settings, self.text, never=self.never,
                                 config=self.config)
 
+    def answer_losses(self, pairs: Sequence[tuple[str, str]], longest: int | None = None,
+                      tell: Tell = lambda done, total: None) -> np.ndarray:
+        """(N, 4): what the model expects of answers that are known, from (prompt, answer): the nats and the tokens of
+        each answer, its end included; then, with `longest`, of everything: prompt and padding up to it too. Longer rows
+        are cut as `pair_ids` says, without `longest` where the model's positions end."""
+        room = longest or min(self._positions(), _LONGEST)
+        rows = [pair_ids(self.tokenizer, prompt, answer, room) for prompt, answer in pairs]
+        return losses(self.model, rows, self.config["pad_token_id"], longest, tell)
+
     def close(self) -> None:
         """Let go of the weights."""
         del self.model
@@ -105,6 +117,14 @@ def prompt_ids(tokenizer: Any, prompt: str) -> list[int]:
         return list(tokenizer.apply_chat_template(said, add_generation_prompt=True, return_dict=False,
                                                   sanitize_control_tokens=True))
     return list(tokenizer(prompt.strip(), split_special_tokens=True)["input_ids"])
+
+
+def pair_ids(tokenizer: Any, prompt: str, answer: str, longest: int) -> tuple[list[int], int]:
+    """(tokens, where the answer begins), the end included. A cut answer has no end, so that no wrong end is learned;
+    of a long prompt the last half of `longest` is kept."""
+    asked = prompt_ids(tokenizer, prompt)[-(longest // 2):]
+    said = [*tokenizer(answer, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+    return (asked + said)[:longest], len(asked)
 
 
 def padding(tokenizer: Any) -> int:

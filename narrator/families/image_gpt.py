@@ -5,13 +5,14 @@ The prompt chooses the mode: "" or "classify", "continue", "generate 7", "next".
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 from PIL import Image
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from narrator.families import picture_reading
 from narrator.families.decoding import processors
 from narrator.families.loading import load_whole
 from narrator.families.picture_tokens import (
@@ -24,11 +25,13 @@ from narrator.families.picture_tokens import (
     to_picture,
     to_pixels,
 )
+from narrator.metrics.classification import Told
 from narrator.records import NarratorError, Piece, Variant
 from narrator.settings import GenerationSettings
 
 DRAWING = GenerationSettings(temperature=1.0, top_p=0.95)  # the likeliest picture of all is nearly a blank one
 _AT_ONCE = 64  # pictures
+_TOP = 3  # how many classes are told
 
 
 class ImageGpt:
@@ -59,7 +62,7 @@ class ImageGpt:
                              f"{self.vocabulary.size}")
 
     def stream(self, image: Image.Image | None, prompt: str, settings: GenerationSettings) -> Iterator[Piece]:
-        """Yield pieces; while a picture is drawn, an empty one a token, and at the end what was drawn.
+        """Yield pieces; while a picture is drawn, one a token with the picture so far, and at the end what was drawn.
 
         Raises NarratorError for a prompt that is no mode, and for a missing picture.
         """
@@ -73,10 +76,8 @@ class ImageGpt:
             tokens = shown
             for token, probability in self._steps(given, shown, self._settings(mode, settings)):
                 tokens = torch.cat([tokens, token], dim=1)
-                yield Piece(text="", probability=probability)
-            (name, chance), *_ = self._ranked(self.class_chances(tokens), 1)[0]
-            done = f"A {label}, drawn" if mode == "generate" else "The lower half, completed"
-            yield Piece(text=f"{done}. It reads as the digit {name} ({percent(chance)}).", tokens=0)
+                yield Piece(text="", probability=probability, picture=self._drawn(tokens))
+            yield self._finished(mode, label, tokens)
 
     def batch(self, images: Sequence[Image.Image | None], prompts: Sequence[str],
               settings: GenerationSettings) -> list[list[Piece]]:
@@ -106,9 +107,16 @@ class ImageGpt:
         """What the classes are called, in order."""
         return [str(number) for number in range(self.vocabulary.classes)]
 
-    def classify(self, images: Sequence[Image.Image], top_k: int = 3) -> list[list[tuple[str, float]]]:
+    def classify(self, images: Sequence[Image.Image], top_k: int = _TOP) -> list[list[tuple[str, float]]]:
         """For each picture its likeliest classes with their probabilities (0..1), the likeliest first."""
         return self._ranked(self.class_chances(self._tokens(images)), top_k) if images else []
+
+    def judge(self, pairs: Iterable[tuple[Image.Image, int]],
+              tell: picture_reading.Tell = lambda done, total: None) -> Told:
+        """What the model tells of pictures with their classes, each let go of once it is read: chances of the classes,
+        the loss of the picture, and the chances with the pictures exchanged. Raises NarratorError for a class that it
+        does not know."""
+        return picture_reading.judge(self.model, self.codebook, self.vocabulary, pairs, tell)
 
     def complete(self, image: Image.Image, share: float = 0.5,
                  settings: GenerationSettings | None = None) -> Image.Image:
@@ -177,10 +185,13 @@ class ImageGpt:
 
     def _pictures(self, given: torch.Tensor, shown: torch.Tensor, settings: GenerationSettings
                   ) -> Iterator[Image.Image]:
-        yield to_picture(self.codebook.decode(shown)[0])
+        yield self._drawn(shown)
         for token, _ in self._steps(given, shown, settings):
             shown = torch.cat([shown, token], dim=1)
-            yield to_picture(self.codebook.decode(shown)[0])
+            yield self._drawn(shown)
+
+    def _drawn(self, tokens: torch.Tensor) -> Image.Image:
+        return to_picture(self.codebook.decode(tokens)[0])
 
     def _settings(self, mode: str, settings: GenerationSettings | None) -> GenerationSettings:
         settings = settings or GenerationSettings()
@@ -218,14 +229,22 @@ class ImageGpt:
         (name, chance), *others = ranked
         rest = ", ".join(f"{other} ({percent(lesser)})" for other, lesser in others)
         return [Piece(text=f"The digit {name} ({percent(chance)}).", probability=chance),
-                Piece(text=f" Next: {rest}.", tokens=0)]
+                Piece(text=f" Next: {rest}.", tokens=0, label=name, ranked=tuple(ranked))]
+
+    def _finished(self, mode: str, label: int, tokens: torch.Tensor) -> Piece:
+        """What was drawn, and what the model itself reads it as."""
+        ranked = self._ranked(self.class_chances(tokens), _TOP)[0]
+        name, chance = ranked[0]
+        done = f"A {label}, drawn" if mode == "generate" else "The lower half, completed"
+        return Piece(text=f"{done}. It reads as the digit {name} ({percent(chance)}).", tokens=0, label=name,
+                     ranked=tuple(ranked), picture=self._drawn(tokens))
 
     def _next(self, image: Image.Image) -> Piece:
         half = self.codebook.side // 2 * self.codebook.side
-        told = self.next_probabilities(image, half, 3)
-        listed = ", ".join(f"{name.strip('<>')} ({percent(chance)})" for name, chance in told)
+        told = [(name.strip("<>"), chance) for name, chance in self.next_probabilities(image, half)]
+        listed = ", ".join(f"{name} ({percent(chance)})" for name, chance in told[:_TOP])
         text = f"After {half} of {self.codebook.count} patches the next is {listed}."
-        return Piece(text=text, probability=told[0][1])
+        return Piece(text=text, probability=told[0][1], ranked=tuple(told))
 
 
 def percent(chance: float) -> str:

@@ -109,9 +109,11 @@ class Codebook:
                         patch=self.patch)
 
     def encode(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(B, size, size) in 0..1 -> (B, n) the nearest centre of each patch, row by row."""
-        points = (patch_features(pixels, self.patch) - self.mean) * self.scale
-        return nearest(points.flatten(0, 1), self.centres)[0].view(len(pixels), self.count)
+        """(B, size, size) in 0..1 -> (B, n) the nearest centre of each patch, row by row. In float32 whatever the model
+        computes in: distances in bf16 often find the wrong centre."""
+        with torch.autocast(pixels.device.type, enabled=False):
+            points = (patch_features(pixels, self.patch) - self.mean) * self.scale
+            return nearest(points.flatten(0, 1), self.centres)[0].view(len(pixels), self.count)
 
     def decode(self, tokens: torch.Tensor) -> torch.Tensor:
         """(B, m) centres of the first m <= n patches -> (B, size, size) in 0..1; what is not there yet is black."""

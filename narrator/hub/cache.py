@@ -14,7 +14,8 @@ from narrator.records import NarratorError, Variant
 from narrator.weights import check_checkpoint
 
 # What is taken of a repository: its top folder's settings, tokenizer and safetensors. Never pickles, never code.
-KINDS = ["*.json", "*.txt", "*.model", "chat_template.jinja", "model.safetensors", "model-*-of-*.safetensors"]
+KINDS = ["*.json", "*.txt", "*.model", "chat_template.jinja", "model.safetensors", "model-*-of-*.safetensors",
+         "codebook.safetensors"]
 DEEPER = ["*/*"]
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -54,16 +55,17 @@ def resolve(variant: Variant) -> Variant:
 
 
 def disk_bytes(variant: Variant) -> int:
-    """How much of the disk a variant's files take; 0 where none of them are here."""
-    if is_hub_id(variant.source):
+    """How much of the disk a variant's own files take, of an adapter without its base; 0 where none of them are
+    here."""
+    if variant.adapter is not None:
+        folder = Path(variant.adapter)
+    elif is_hub_id(variant.source):
         folder = storage(variant.source) / "blobs"
     elif Path(variant.source).is_absolute():
         folder = Path(variant.source)
     else:
         return 0
-    paths = [folder, *([] if variant.adapter is None else [Path(variant.adapter)])]
-    files = {file.resolve() for path in paths for file in path.glob("*") if file.is_file()}
-    return sum(file.stat().st_size for file in files)
+    return sum(file.stat().st_size for file in folder.glob("*") if file.is_file())
 
 
 def storage(repo: str) -> Path:
@@ -82,7 +84,7 @@ def removable(variant: Variant, checkpoints: Path | None = None) -> Path:
     """The folder that `remove` would delete. Raises NarratorError where there is none, or where it has to stay."""
     if variant.id in bundled_ids():
         raise NarratorError(f"{variant.title} comes with this project and is not removed.")
-    if is_hub_id(variant.source):
+    if is_hub_id(variant.source) and variant.adapter is None:
         folder = storage(variant.source)
         if not folder.is_dir():
             raise NarratorError(f"{variant.title} is not on this machine: there is nothing to remove.")
@@ -106,7 +108,8 @@ def remove(variant_id: str, checkpoints: Path | None = None) -> int:
     variant = find_variant(variant_id, checkpoints)
     folder = removable(variant, checkpoints)
     freed = disk_bytes(variant)
-    lock = lock_path(variant.source) if is_hub_id(variant.source) else None
+    cached = is_hub_id(variant.source) and variant.adapter is None
+    lock = lock_path(variant.source) if cached else None
     try:
         with contextlib.nullcontext() if lock is None else _held(lock, variant):
             if folder.is_symlink():

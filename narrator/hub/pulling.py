@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
-import os
 import queue
-import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
 from narrator.hub.cache import DEEPER, KINDS, is_hub_id, local_folder, lock_path, storage
+from narrator.hub.cards import CARD
+from narrator.hub.children import QUIET_S, Silence, answers
 from narrator.records import NarratorError, Variant
-from narrator.turns import Stopped
 from narrator.weights import check_checkpoint, stored_bytes
 
 Report = Callable[[int, int], None]  # (bytes here, bytes in all)
 FETCH = Path(__file__).with_name("fetch.py")
 PROBE_S = 2.5  # seconds in which the Hub has to answer at all
-QUIET_S = 120.0  # seconds without a sign of life; the process itself gives up on a connection after 10
-_POLL_S = 0.05
-_QUIETLY = {"HF_HUB_DISABLE_XET": "1",  # plain HTTP can go on where it ended, and its bytes can be counted
-            "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_VERBOSITY": "error"}
+QUIETLY = {"HF_HUB_DISABLE_XET": "1",  # plain HTTP can go on where it ended, and its bytes can be counted
+           "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_VERBOSITY": "error"}
 
 
 def pull(variant: Variant, report: Report | None = None, stop: threading.Event | None = None) -> Path:
@@ -41,9 +36,9 @@ def pull(variant: Variant, report: Report | None = None, stop: threading.Event |
     folder = local_folder(variant)
     if folder is not None:
         return folder
-    _probe(variant)
-    with contextlib.closing(_answers(_request(variant), stop)) as answers:
-        for answer in answers:
+    check_hub(f"{variant.title} cannot be downloaded")
+    with contextlib.closing(_answers(variant, stop)) as told:
+        for answer in told:
             if "refusal" in answer:
                 raise NarratorError(_sentence(variant, answer))
             if "folder" in answer:
@@ -62,11 +57,12 @@ def _request(variant: Variant) -> dict[str, Any]:
 
     return {"repo": variant.source, "revision": variant.revision, "endpoint": constants.ENDPOINT,
             "cache": str(Path(constants.HF_HUB_CACHE).resolve()), "storage": str(storage(variant.source)),
-            "lock": str(lock_path(variant.source)), "allow": KINDS, "ignore": DEEPER, "promised": stored_bytes(variant)}
+            "lock": str(lock_path(variant.source)), "allow": [*KINDS, CARD], "ignore": DEEPER,
+            "promised": stored_bytes(variant)}
 
 
-def _probe(variant: Variant) -> None:
-    """Raise NarratorError within 3 s where no hub answers. In a thread, as looking a name up knows no time limit."""
+def hub_answers() -> bool:
+    """Whether a hub answers, within 3 s. In a thread, as looking a name up knows no time limit."""
     import httpx2
     from huggingface_hub import constants, get_session
 
@@ -80,59 +76,32 @@ def _probe(variant: Variant) -> None:
         else:
             found.put(True)
 
-    if constants.HF_HUB_OFFLINE:
-        raise NarratorError(f"{variant.title} cannot be downloaded while HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set"
-                            ": take that away and start again.")
     session = get_session()  # before the clock starts: certificates are read
     threading.Thread(target=ask, name="probe", daemon=True).start()
     try:
-        answered = found.get(timeout=PROBE_S + 0.2)
+        return found.get(timeout=PROBE_S + 0.2)
     except queue.Empty:
-        answered = False
-    if not answered:
-        raise NarratorError(f"{variant.title} cannot be downloaded: the hub {constants.ENDPOINT} does not answer. "
-                            "Check the network, then try again; models that are here work without it.")
+        return False
 
 
-def _answers(request: dict[str, Any], stop: threading.Event | None) -> Generator[dict[str, Any], None, None]:
-    """The process's answers as they come; closing the iterator ends it."""
-    process = subprocess.Popen([sys.executable, "-P", str(FETCH)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                               stderr=subprocess.DEVNULL, env={**os.environ, **_QUIETLY}, start_new_session=True)
-    lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(process, lines), name="pull", daemon=True).start()
+def check_hub(what: str) -> None:
+    """Raise NarratorError within 3 s where no hub answers. what: the beginning of the sentence, "X cannot be ..."."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        raise NarratorError(f"{what} while HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set: take that away and start "
+                            "again.")
+    if not hub_answers():
+        raise NarratorError(f"{what}: the hub {constants.ENDPOINT} does not answer. Check the network, then try again; "
+                            "models that are here work without it.")
+
+
+def _answers(variant: Variant, stop: threading.Event | None) -> Generator[dict[str, Any], None, None]:
     try:
-        assert process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it died: reading its answer finds out
-            process.stdin.write(json.dumps(request).encode() + b"\n")
-            process.stdin.flush()  # and stays open: its end is the process's end
-        heard = time.monotonic()
-        while True:
-            if stop is not None and stop.is_set():
-                raise Stopped
-            try:
-                line = lines.get(timeout=_POLL_S)
-            except queue.Empty:
-                if time.monotonic() - heard > QUIET_S:
-                    raise NarratorError(f"The hub has been silent for {QUIET_S:.0f} seconds: try again; what is here "
-                                        "is kept.") from None
-                continue
-            if not line.endswith(b"\n"):
-                return
-            heard = time.monotonic()
-            yield json.loads(line)
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _read(process: subprocess.Popen, lines: queue.SimpleQueue) -> None:
-    assert process.stdin is not None and process.stdout is not None
-    with process.stdout as out:
-        for line in out:
-            lines.put(line)
-    lines.put(b"")
-    with contextlib.suppress(BrokenPipeError):
-        process.stdin.close()
+        yield from answers([sys.executable, "-P", str(FETCH)], _request(variant), stop, QUIETLY)
+    except Silence:
+        raise NarratorError(f"The hub has been silent for {QUIET_S:.0f} seconds: try again; what is here is "
+                            "kept.") from None
 
 
 def size(count: int) -> str:

@@ -5,11 +5,14 @@
 - class_loss: mean of -log p(true class), in nats.
 - calibration_error: expected calibration error (Guo et al. 2017, "On calibration of modern neural networks"), 15 equal
   bins of the top probability b: sum over bins of n_b / n * |accuracy_b - mean confidence_b|.
-- The intervals of the last two: percentiles 2.5 and 97.5 of 1,000 resamples of the examples (Efron 1979).
+- macro_recall, macro_f1: means over the classes that occur of recall, hits / examples, and of F1, 2 hits / (examples +
+  times told) (van Rijsbergen 1979, "Information retrieval"): a rare class counts as much as a common one.
+- The intervals of all but shares: percentiles 2.5 and 97.5 of 1,000 resamples of the examples (Efron 1979).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -27,6 +30,20 @@ RESAMPLES = 1000
 _CELL, _MARGIN = 34, 44  # pixels of the confusion picture
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Told:
+    """What a model tells of N pictures of known classes.
+
+    labels: (N,) true classes. chances: (N, C) probabilities of the classes. nats: (N,) mean negative log-likelihood of
+    a picture's own tokens. exchanged: (N, C) as `chances`, each picture exchanged for that of another example.
+    """
+
+    labels: np.ndarray
+    chances: np.ndarray
+    nats: np.ndarray
+    exchanged: np.ndarray
+
+
 def share(hits: int, n: int, *, higher_is_better: bool = True) -> Score:
     """hits / n with Wilson's interval. Raises NarratorError when n is 0."""
     if n <= 0:
@@ -39,7 +56,7 @@ def share(hits: int, n: int, *, higher_is_better: bool = True) -> Score:
 
 def classification_scores(chances: np.ndarray, labels: np.ndarray, *, top: int = 3, intervals: bool = True,
                           seed: int = 0) -> dict[str, Score]:
-    """`accuracy`, `top_<top>_accuracy`, `class_loss` and `calibration_error`.
+    """`accuracy`, `macro_recall`, `macro_f1`, `top_<top>_accuracy`, `class_loss` and `calibration_error`.
 
     chances: (N, C) probabilities; labels: (N,) true classes. Without `intervals` low = high = value. Raises
     NarratorError when there is nothing to score or a label is no class.
@@ -51,6 +68,7 @@ def classification_scores(chances: np.ndarray, labels: np.ndarray, *, top: int =
     losses = -np.log(np.maximum(chances[np.arange(len(labels)), labels], 1e-12))
     confidence = chances.max(axis=1)
     scores = {"accuracy": share(int(right.sum()), len(labels)),
+              **_macro(labels, order[:, 0], chances.shape[1], intervals, seed),
               f"top_{top}_accuracy": share(int(among.sum()), len(labels)),
               "class_loss": mean_score(losses, intervals=intervals, seed=seed),
               "calibration_error": _bootstrapped(lambda rows: calibration_error(confidence[rows], right[rows]),
@@ -59,6 +77,18 @@ def classification_scores(chances: np.ndarray, labels: np.ndarray, *, top: int =
         return scores
     return {name: Score(value=score.value, low=score.value, high=score.value,
                         higher_is_better=score.higher_is_better) for name, score in scores.items()}
+
+
+def told_scores(told: Told, *, intervals: bool = True) -> dict[str, Score]:
+    """`classification_scores`; `lm_loss` (nats a picture token) and its `perplexity`; and `shuffled_accuracy`, the
+    leakage test: accuracy with the pictures exchanged among the examples, which is chance where nothing but the picture
+    tells the class."""
+    scores = classification_scores(told.chances, told.labels, intervals=intervals)
+    scores["lm_loss"] = mean = mean_score(told.nats, intervals=intervals)
+    scores["perplexity"] = Score(value=math.exp(mean.value), low=math.exp(mean.low), high=math.exp(mean.high),
+                                 higher_is_better=False)
+    hits = int((told.exchanged.argmax(1) == told.labels).sum())
+    return scores | {"shuffled_accuracy": share(hits, len(told.labels), higher_is_better=False)}
 
 
 def mean_score(values: np.ndarray, *, intervals: bool = True, seed: int = 0, higher_is_better: bool = False) -> Score:
@@ -118,6 +148,25 @@ def confusion_picture(counts: np.ndarray, names: Sequence[str]) -> Image:
             draw.text((left + _CELL / 2, top + _CELL / 2), str(count), "white" if part > 0.55 else "black", small,
                       anchor="mm")
     return picture
+
+
+def _macro(labels: np.ndarray, told: np.ndarray, classes: int, intervals: bool, seed: int) -> dict[str, Score]:
+    def counts(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(C,) each: hits, examples, times told."""
+        table = np.bincount(labels[rows] * classes + told[rows], minlength=classes * classes).reshape(classes, classes)
+        return table.diagonal(), table.sum(1), table.sum(0)
+
+    def recall(rows: np.ndarray) -> float:
+        hits, examples, _ = counts(rows)
+        return float((hits[examples > 0] / examples[examples > 0]).mean())
+
+    def f1(rows: np.ndarray) -> float:
+        hits, examples, named = counts(rows)
+        both = examples + named
+        return float((2 * hits[both > 0] / both[both > 0]).mean())
+
+    return {"macro_recall": _bootstrapped(recall, len(labels), intervals, seed, True),
+            "macro_f1": _bootstrapped(f1, len(labels), intervals, seed, True)}
 
 
 def _bootstrapped(figure: Callable[[np.ndarray], float], n: int, intervals: bool, seed: int,

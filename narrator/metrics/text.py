@@ -58,7 +58,7 @@ def noun_phrases(text: str) -> list[str]:
 
 def adjectives(text: str, prompt: str = "") -> tuple[int, int]:
     """(adjectives that the prompt does not hold, words) of a text, the prompt at its start cut off."""
-    if prompt and text.startswith(prompt):
+    if prompt and text[:len(prompt)].casefold() == prompt.casefold():  # a narration begins with a capital letter
         text = text[len(prompt):]
     asked, tagged = set(ptb_tokens(prompt)), tags(text)
     return sum(label in ADJECTIVES and word not in asked for word, label in tagged), len(tagged)

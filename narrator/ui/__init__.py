@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 
-def build_page() -> Any:
-    """The whole page as a `gr.Blocks`, not launched; the named endpoints are part of it."""
+def build_page(further: Sequence[tuple[str, Callable[[Any, Any], None]]] = ()) -> Any:
+    """The whole page as a `gr.Blocks`, not launched; the named endpoints are part of it.
+
+    further: (title, function) of tabs that stand above this package; the function builds its tab, given the `gr.Tab`
+    and what makes a button lead to the Narrate tab (narrator.ui.choosing: leads_here).
+    """
     import gradio as gr
 
     from narrator.api import add_endpoints
     from narrator.ui.accessibility import header
+    from narrator.ui.choosing import leads_here
     from narrator.ui.models_tab import models_tab
     from narrator.ui.narrate_tab import narrate_tab
 
     with gr.Blocks(title="Visual Narrator", analytics_enabled=False, delete_cache=(3600, 24 * 3600)) as page:
         add_endpoints()  # first, so that no handler of the page takes their names
         gr.HTML(header(), elem_id="header")
-        with gr.Tabs(elem_id="tabs"):
+        with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Narrate", id="narrate") as narrate:
-                narrate_tab(page, narrate)
+                parts = narrate_tab(page, narrate)
             with gr.Tab("Models", id="models") as models:
                 models_tab(models)
+            for title, build in further:
+                with gr.Tab(title, id=title.lower()) as tab:
+                    build(tab, leads_here(parts, tabs))
     page.queue(default_concurrency_limit=8, max_size=64)
     return page

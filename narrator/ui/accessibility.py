@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from narrator.narrate import word_spans
+from narrator.pictures import picture_url
 from narrator.records import Narration
+from narrator.wording import word_spans
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 
@@ -18,7 +23,7 @@ def header() -> str:
     """Skip link, mark, name and one line that says what the page is for."""
     mark = (ASSETS / "mark.svg").read_text(encoding="utf-8").replace('role="img" aria-label="Visual Narrator"',
                                                                      'aria-hidden="true" focusable="false"')
-    return (f'<a class="skip" href="#picture">Skip to the picture</a><div class="masthead">{mark}'
+    return (f'<a class="skip" href="#give">Skip to the picture</a><div class="masthead">{mark}'
             "<div><h1>Visual Narrator</h1><p>Give it a picture: it writes what it sees, and reads it to you. "
             "Everything stays on this machine.</p></div></div>")
 
@@ -36,6 +41,8 @@ def how_sure(narration: Narration | None) -> str:
     if narration is None:
         return ""
     head = '<section aria-labelledby="sure-title"><h2 id="sure-title">How sure</h2>'
+    if narration.ranked:
+        return f"{head}{_ranked(narration)}</section>"
     if narration.confidence is None:
         return f"{head}<p>This variant does not tell how sure it is of its words.</p></section>"
     average = f"{narration.confidence:.0%} sure of each word, on average (sure is not the same as right)."
@@ -46,6 +53,24 @@ def how_sure(narration: Narration | None) -> str:
     noun = "word is a guess" if count == 1 else "words are guesses"
     return (f'{head}<p>{average} {count} {noun}: {words}.</p>'
             f'<p class="guesses">{_marked(narration.text, narration.uncertain_at)}</p></section>')
+
+
+def _ranked(narration: Narration) -> str:
+    """Classes, or the tokens that could come next, with their probabilities."""
+    what = "Class" if narration.label is not None else "What could come next"
+    rows = "".join(f'<tr><th scope="row">{escape(name)}</th><td>{chance:.1%}</td></tr>'
+                   for name, chance in narration.ranked)
+    return ('<table class="scores"><caption>The likeliest, as the model sees it</caption><thead><tr>'
+            f'<th scope="col">{what}</th><th scope="col">Probability</th></tr></thead><tbody>{rows}</tbody></table>')
+
+
+def drawn(picture: Image | None, says: str) -> str:
+    """A picture that a variant drew, with a link that saves it; "" for none. says: what is on it."""
+    if picture is None:
+        return ""
+    url = picture_url(picture)
+    return (f'<figure><img src="{url}" alt="{escape(says)}"><figcaption><a download="drawn.png" href="{url}">'
+            "Save the picture</a></figcaption></figure>")
 
 
 def left_out(problems: Sequence[str]) -> str:

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from narrator.catalog import load_variants
+from narrator.families.modes import modes_of
 from narrator.knobs import build, knobs
 from narrator.narrate import Update, narrate
 from narrator.pictures import open_picture
-from narrator.records import NarratorError, Speech, Voice
+from narrator.records import NarratorError, Speech, Variant, Voice
 from narrator.settings import GenerationSettings
 from narrator.speech import engine as speech_engine
-from narrator.ui.accessibility import how_sure, status
+from narrator.ui.accessibility import drawn, how_sure, status
 from narrator.ui.work import newest
 from narrator.uploads import new_sound
 
@@ -29,12 +30,24 @@ STOPPED = {DESCRIBING: status("Stopped. What was written so far is kept.", "stop
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Made:
+    """A description as a variant wrote it, of one picture: what a correction starts from."""
+
+    path: str
+    variant: str
+    prompt: str
+    text: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class View:
     """What the page shows next; None leaves a part as it is."""
 
     status: str | None = None
     text: str | None = None
     sure: str | None = None
+    drawn: str | None = None
+    made: Made | None = None
     path: Path | None = None  # of a sound
     doing: str = ""  # DESCRIBING or SPEAKING while there is something to stop, DESCRIBED once a Narration is finished
 
@@ -44,28 +57,37 @@ def settings_from(values: Sequence[Any]) -> GenerationSettings:
     return build(GenerationSettings, dict(zip(knobs(GenerationSettings), values, strict=True)), "Settings")
 
 
-async def describe(path: str | None, variant_id: str, prompt: str, values: Sequence[Any]) -> AsyncIterator[View]:
+async def describe(path: str | None, variant_id: str, prompt: str, values: Sequence[Any],
+                   more: Sequence[str] = ()) -> AsyncIterator[View]:
     """Views of a description as it grows. Errors become a status line; what was written before them stays.
 
     The words of before, which may be a person's own, stay until the first ones of the new description are there.
+    more: further pictures for the same prompt.
     """
     shown, written = "", ""
+    variant = load_variants().get(variant_id or "")
+    given = (path, *more) if variant is not None and variant.several else (path,)  # what is out of sight is left out
+    paths = [Path(one) for one in given if one is not None]
+    subject = _subject(paths, variant, prompt or "")
     try:
         settings = settings_from(values)
 
         def start(stop: threading.Event) -> Iterator[Update]:
-            return narrate(variant_id or "", None if path is None else Path(path), prompt or "", settings, stop=stop)
+            return narrate(variant_id or "", paths, prompt or "", settings, stop=stop)
 
         async for update in newest(start):
             if update.narration is not None:
-                yield _finished(update)
+                yield _finished(update, subject)
                 return
             line = update.status if update.status and update.status != shown else None
             text = update.text if update.text != written else None
             sure = "" if text is not None and not written else None  # the figures of the words that go now
             shown, written = line or shown, update.text
-            if line or text is not None:
-                yield View(status=status(line, "busy") if line else None, text=text, sure=sure, doing=DESCRIBING)
+            picture = drawn(update.picture, "Being drawn …") if update.picture is not None else None
+            if line or text is not None or picture is not None:
+                yield View(status=status(line, "busy") if line else None, text=text, sure=sure, doing=DESCRIBING,
+                           drawn="" if picture is None and sure == "" else picture,
+                           made=_with(subject, update.text))
     except NarratorError as error:
         yield View(status=status(str(error), "error"))
     except Exception as error:  # the page must not say "Describing…" for ever; the error itself goes on
@@ -73,12 +95,25 @@ async def describe(path: str | None, variant_id: str, prompt: str, values: Seque
         raise
 
 
-def _finished(update: Update) -> View:
+def _subject(paths: Sequence[Path], variant: Variant | None, prompt: str) -> Made | None:
+    """What can be corrected, once it has a text: the description of one picture by a variant that writes freely."""
+    if variant is None or len(paths) != 1 or not variant.inputs.image or modes_of(variant):
+        return None
+    asked = (prompt.strip() or variant.default_prompt) if variant.inputs.text else ""
+    return Made(path=str(paths[0]), variant=variant.id, prompt=asked, text="")
+
+
+def _with(subject: Made | None, text: str) -> Made | None:
+    return dataclasses.replace(subject, text=text) if subject is not None and text else None
+
+
+def _finished(update: Update, subject: Made | None) -> View:
     narration = update.narration
     assert narration is not None
     line = f"Described in {narration.total_s:.1f} s."
     return View(status=status(line, "done", spoken=narration.text), text=narration.text, sure=how_sure(narration),
-                doing=DESCRIBED)
+                doing=DESCRIBED, drawn=drawn(update.picture, narration.text),
+                made=_with(subject, narration.text))
 
 
 def stopped(doing: str) -> str:

@@ -46,6 +46,16 @@ def place() -> tuple[str, int]:
     return name, port
 
 
+def alone() -> bool:
+    """Whether the page is served to this machine alone, and so to one person: not on a Space, not to a network."""
+    name = (os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1").strip("[]")
+    try:
+        here = ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        here = name == "localhost"
+    return here and not os.environ.get("SPACE_ID")
+
+
 def content_security_policy() -> str:
     """Everything from this server only. Gradio's own pages need inline scripts and `unsafe-eval`."""
     frames = "'self' https://huggingface.co https://*.hf.space" if os.environ.get("SPACE_ID") else "'self'"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import ipaddress
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 
@@ -16,6 +15,7 @@ from narrator.hub.pulling import size
 from narrator.records import NarratorError, Variant
 from narrator.ui.accessibility import status
 from narrator.ui.handlers import unexpected
+from narrator.ui.limits import alone
 from narrator.ui.models_view import Entry, Place, asked
 from narrator.weights import bytes_needed
 
@@ -30,12 +30,7 @@ def may_manage() -> bool:
     said = os.environ.get("NARRATOR_MANAGE", "").strip().lower()
     if said:
         return said in ("1", "true", "yes", "on")
-    name = (os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1").strip("[]")
-    try:
-        alone = ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        alone = name == "localhost"
-    return alone and not os.environ.get("SPACE_ID")
+    return alone()
 
 
 def entries() -> list[Entry]:

@@ -11,6 +11,7 @@ from narrator.records import NarratorError
 from narrator.ui import models_handlers as handlers
 from narrator.ui import models_view as views
 from narrator.ui.accessibility import status
+from narrator.ui.models_sharing import sharing
 
 QUIETLY: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 TICK_S = 0.5
@@ -64,6 +65,8 @@ def models_tab(tab: Any) -> None:
     _wire(parts, tab)
     if manage:
         _wire_managing(parts)
+        sharing(parts.status, parts.choice, tab, lambda variant_id: _listed(parts, variant_id),
+                [parts.choice, *parts.shown()])
 
 
 def _one(parts: Parts, first: str | None, manage: bool) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 from typing import Literal
 
 from narrator.catalog import manifest_folder
-from narrator.hub import Download, disk_bytes, is_hub_id
+from narrator.hub import Download, disk_bytes, is_hub_id, local_folder
+from narrator.hub.cards import measured
 from narrator.hub.downloads import progress
 from narrator.hub.pulling import size
 from narrator.records import Variant
@@ -92,25 +92,23 @@ def details(found: Entry | None) -> str:
 
 
 def scores(variant: Variant) -> str:
-    """The scores of a checkpoint's metrics.json, a table for each data set; "" where it has none that can be read."""
-    folder = manifest_folder(variant.id)
-    if folder is None:
-        return ""
-    try:
-        sets = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["scores"]
-        return "".join(_scores(str(name), values) for name, values in sets.items() if values)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return ""
+    """The scores of a model's report, else of its card's `model-index`, a table for each data set; "" where there are
+    none that can be read. A card comes with a model that somebody downloaded: its claims are not ours."""
+    folders = [manifest_folder(variant.id), local_folder(variant) if variant.adapter is None else None]
+    found = next((known for folder in folders if folder is not None and (known := measured(folder))), {})
+    return "".join(_scores(name, values) for name, values in found.items())
 
 
 def _scores(data: str, values: dict[str, dict[str, float]]) -> str:
-    rows = ""
+    rows, ours = "", any("low" in score for score in values.values())
     for name, score in values.items():
-        value, low, high = (f"{float(score[key]):.3f}" for key in ("value", "low", "high"))
+        interval = f"<td>{score['low']:.3f} to {score['high']:.3f}</td>" if ours else ""
         title = METRICS.get(name, name.replace("_", " ").capitalize())
-        rows += f'<tr><th scope="row">{escape(title)}</th><td>{value}</td><td>{low} to {high}</td></tr>'
-    head = '<th scope="col">Score</th><th scope="col">Value</th><th scope="col">95 % interval</th>'
-    return (f'<table class="scores"><caption>Measured on {escape(data)}</caption><thead><tr>{head}</tr></thead>'
+        rows += f'<tr><th scope="row">{escape(title)}</th><td>{score["value"]:.3f}</td>{interval}</tr>'
+    columns = ["Score", "Value", *(["95 % interval"] if ours else [])]
+    head = "".join(f'<th scope="col">{name}</th>' for name in columns)
+    how = "Measured on" if ours else "By its card, on"
+    return (f'<table class="scores"><caption>{how} {escape(data)}</caption><thead><tr>{head}</tr></thead>'
             f"<tbody>{rows}</tbody></table>")
 
 

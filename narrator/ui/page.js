@@ -10,11 +10,17 @@
     set("#status, #models-status", "aria-live", "polite");
     set("#status, #models-status", "aria-atomic", "true");
     set("#models-keep", "aria-describedby", "models-question");
-    set("#picture", "tabindex", "-1"); // where the skip link leads
+    set("#give", "tabindex", "-1"); // where the skip link leads: its first part is the picture, where one is asked for
     label('#picture button[aria-dropeffect]', "Drop a picture here or click to choose one");
     label('#picture [data-testid="source-select"] button[aria-label="Upload file"]', "Choose a picture file");
     label('#picture [data-testid="source-select"] button[aria-label="Capture from camera"]', "Take a picture with the camera");
     label('#picture [data-testid="source-select"] button[aria-label="Paste from clipboard"]', "Paste a picture");
+    set("#corrections-no", "aria-describedby", "corrections-question");
+    label('#adapter-files button[aria-dropeffect]', "Drop the files of the adapter here or click to choose them");
+    set("#more-pictures .delete-button", "aria-label", (button) =>
+      `Remove picture ${[...document.querySelectorAll("#more-pictures .delete-button")].indexOf(button) + 1}`);
+    set("#more-pictures button[aria-dropeffect]", "aria-label", // a name has to hold what is to be read on the button
+      (button) => `More pictures: ${button.innerText.replace(/\s+/g, " ").trim()}`);
     set("#examples img", "alt", ""); // the button's own text says it
     set("#sound audio", "aria-label", "Narration");
     document.querySelectorAll(".knobs div.block").forEach((block) => {
@@ -32,6 +38,13 @@
   };
   tidy();
   new MutationObserver(later).observe(document.body, { childList: true, subtree: true, attributes: true, attributeFilter: ["class"] });
+
+  let editing = 0;
+  document.addEventListener("input", (event) => {
+    if (!event.target.closest("#description")) return;
+    clearTimeout(editing);
+    editing = setTimeout(() => document.querySelector("#edited")?.click(), 150);
+  });
 
   const tell = (text) => {
     const line = document.querySelector("#status .line");

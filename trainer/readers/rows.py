@@ -1,110 +1,44 @@
-"""What every reader shares: a row, a refused row, lines of bounded length, and the checks at the door."""
+"""What every reader shares: rows and the checks at the door (narrator.rows), where a row stands, its picture."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
+import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from narrator.records import NarratorError
+from narrator.rows import (
+    LINE_BYTES,
+    BadRow,
+    Row,
+    check_label,
+    check_prompt,
+    check_split,
+    check_text,
+    check_texts,
+    lines,
+    load_json,
+    open_to_read,
+    read_jsonl,
+    show,
+)
 
-LINE_BYTES = 1 << 20  # a longer line is a damaged file or an attack, never a caption
+__all__ = ["LINE_BYTES", "PICTURES", "BadRow", "Pictures", "Row", "check_label", "check_prompt", "check_split",
+           "check_text", "check_texts", "lines", "load_json", "open_to_read", "place_of", "read_jsonl", "show"]
+
+_PLACE = re.compile(r"(?P<file>.*), (?P<kind>line|image|annotation|entry|picture) (?P<number>\d+)(, turn \d+)?",
+                    re.DOTALL)
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
 
-class BadRow(Exception):
-    """A row that cannot be used; the text says where it stands and why. Readers yield it and go on."""
-
-    def __init__(self, where: str, reason: str) -> None:
-        super().__init__(f"{where}: {reason}")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Row:
-    """One row as it stands in the file: types are not checked yet, so that rows of other splits cost nothing.
-
-    where: "captions.jsonl, line 3". image: a path as written, None for text alone. texts: what should be a list.
-    """
-
-    where: str
-    image: Any
-    texts: Any
-    split: Any = None
-    prompt: Any = ""
-    label: Any = None
-
-
-def show(value: object) -> str:
-    """A value out of a stranger's file, safe and short enough for a terminal."""
-    if isinstance(value, str):
-        text = ascii(value[:100])
-        return text if len(text) <= 80 else text[:77] + "...'"
-    plain = {"dict": "an object", "list": "a list", "int": "a number", "float": "a number", "bool": "true or false"}
-    return "nothing" if value is None else plain.get(type(value).__name__, type(value).__name__)
-
-
-def lines(path: Path) -> Iterator[tuple[int, bytes | None]]:
-    """Number (from 1) and bytes of each line, without a byte order mark; None for a line over LINE_BYTES."""
-    with open_to_read(path) as file:
-        number = 0
-        while line := file.readline(LINE_BYTES + 1):
-            number += 1
-            if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
-                raise NarratorError(f"{path} is in UTF-16. Save it as UTF-8 and try again.")
-            if number == 1:
-                line = line.removeprefix(b"\xef\xbb\xbf")
-            whole = len(line) <= LINE_BYTES
-            piece = line
-            while piece and not piece.endswith(b"\n"):  # the rest of a line that is too long is let go piece by piece
-                piece = file.readline(LINE_BYTES)
-            yield number, line if whole else None
-
-
-def open_to_read(path: Path) -> Any:
-    """`path` opened for reading bytes; NarratorError that names it when that cannot be done."""
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise NarratorError(f"{path} cannot be read ({error.strerror}). Check the name and its permissions.") from None
-
-
-def load_json(text: bytes | str, where: str) -> Any:
-    """The parsed JSON; BadRow when it is not UTF-8, not JSON, or nested too deep to be data."""
-    try:
-        return json.loads(text.decode("utf-8") if isinstance(text, bytes) else text)
-    except UnicodeDecodeError:
-        raise BadRow(where, "is not UTF-8 text; save the file as UTF-8") from None
-    except json.JSONDecodeError as error:
-        raise BadRow(where, f"is not JSON ({error.msg} at character {error.pos + 1})") from None
-    except (RecursionError, ValueError):  # thousands of brackets; a number of thousands of digits
-        raise BadRow(where, "is not data (nested too deep, or a number too long)") from None
-
-
-def check_texts(texts: Any, where: str) -> tuple[str, ...]:
-    """The captions of a row with single spaces; BadRow names what is wrong with them."""
-    if not isinstance(texts, list):
-        raise BadRow(where, f"'captions' must be a list of texts, not {show(texts)}")
-    if not texts:
-        raise BadRow(where, "has no captions")
-    return tuple(check_text(text, f"caption {number}", where) for number, text in enumerate(texts, start=1))
-
-
-def check_text(text: Any, name: str, where: str) -> str:
-    """One text with single spaces; BadRow when it is no text, empty, or not valid Unicode."""
-    if not isinstance(text, str):
-        raise BadRow(where, f"{name} must be a text, not {show(text)}")
-    if "\0" in text:
-        raise BadRow(where, f"{name} holds a NUL byte")
-    if any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise BadRow(where, f"{name} is not valid Unicode; save the file as UTF-8")
-    text = " ".join(text.split())
-    if not text:
-        raise BadRow(where, f"{name} is empty")
-    return text
+def place_of(where: str) -> tuple[str, int | None]:
+    """(file, line from 1) of a row's `where`; without a line for an entry of a JSON list, or a picture of a folder."""
+    found = _PLACE.fullmatch(where)
+    if found is None:
+        return where, None
+    return found["file"], int(found["number"]) if found["kind"] == "line" else None
 
 
 class Pictures:

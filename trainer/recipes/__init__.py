@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from narrator.held_out import HeldOut
 from narrator.records import Example, Score, Variant
 from trainer.config import Data, Stage, TrainingConfig
 from trainer.questions import KINDS
@@ -30,6 +31,7 @@ class Kind:
     shown: Mapping[str, str]  # metrics of cards and progress -> their titles, the one that decides first
     best_by: str  # what chooses the best weights of a stage, in words
     how: str  # what the scores are, for the card
+    beams: bool = True  # whether the scores depend on them
 
 
 _CAPTIONS = {"cider_d": "CIDEr-D", "bleu_4": "BLEU-4", "rouge_l": "ROUGE-L"}
@@ -45,8 +47,8 @@ RECIPES: dict[str, Kind] = {
                "perplexity": "perplexity", "cider_d": "CIDEr-D", "distinct_1": "distinct-1", "distinct_2": "distinct-2",
                "adjective_density": "adjectives a word"},
         best_by="the loss of the answers",
-        how="Value (95 % bootstrap interval over the scenes), {beams} beams, prompts left out; narrator/metrics and "
-            "trainer/recipes/answers.py give the formulas."),
+        how="Value (95 % bootstrap interval over the scenes), {beams} beams, prompts left out; narrator/metrics "
+            "(prompts.py, text.py) gives the formulas."),
     "projector_lm": Kind(
         where="trainer.recipes.projector_lm:ProjectorRecipe", task="visual-question-answering",
         shown={"accuracy": "accuracy", "cider_d": "CIDEr-D",
@@ -54,14 +56,15 @@ RECIPES: dict[str, Kind] = {
                   for score, always in (("accuracy", ""), ("majority", ", always the commonest"))}},
         best_by="CIDEr-D in the stage of captions, accuracy in that of questions",
         how="Share of the questions answered as the captions do, by kind (95 % Wilson interval), beside what the "
-            "commonest answer would get; captions with {beams} beams. docs/questions.md has the rules."),
+            "commonest answer would get; captions with {beams} beams. docs/questions.md has the rules, "
+            "narrator/metrics/questions.py the formulas."),
     "image_gpt": Kind(
         where="trainer.recipes.image_gpt:ImageGptRecipe", task="image-classification",
         shown={"accuracy": "accuracy", "top_3_accuracy": "top-3 accuracy", "class_loss": "class loss",
                "lm_loss": "loss a picture token", "shuffled_accuracy": "accuracy, tokens shuffled"},
         best_by="accuracy",
         how="Value (95 % interval: Wilson for shares, bootstrap for losses); narrator/metrics/classification.py gives "
-            "the formulas."),
+            "the formulas.", beams=False),
     "hub_vlm": Kind(
         where="trainer.recipes.hub_vlm:HubVLMRecipe", task="image-text-to-text", shown=_CAPTIONS,
         best_by="greedy CIDEr-D",
@@ -83,6 +86,7 @@ class Recipe(Protocol):
     config: TrainingConfig
     device: torch.device
     collate: Callable[..., Any]
+    judged_by: str = ""  # the score that `overall` goes by; empty for the first of the table's `shown`
 
     def prepare(self) -> tuple[Any, Callable[..., Any]]:
         """The model before its first step, and the collator."""
@@ -118,6 +122,14 @@ class Recipe(Protocol):
         """Held-out examples of one data set."""
         ...
 
+    def read_more(self, *, strict: bool) -> None:
+        """Read what `read_dev` and `held_out` need to know of the data; a recipe that learns has read it already."""
+        return None
+
+    def held_out(self, examples: Sequence[Example]) -> list[HeldOut]:
+        """What `evaluate` asks about the examples of a dev set, and what it scores the answers against."""
+        return [HeldOut(image=example.image, prompt=example.prompt, texts=example.texts) for example in examples]
+
     def evaluate(self, model: Any, dev: Sets, *, beams: int, intervals: bool, tell: Tell) -> Scores:
         """The model as it stands, or what `saved` gave, on the dev sets; its training mode is put back."""
         ...
@@ -125,6 +137,21 @@ class Recipe(Protocol):
     def overall(self, scores: Scores, dev: Sets) -> float:
         """One figure for early stopping and best-kept, higher is better."""
         ...
+
+    def speaker(self, model: Any) -> Any:
+        """The model as it stands, as a family of the narrator; what `saved` gave is one already."""
+        ...
+
+    def asked(self, examples: Sequence[Example]) -> list[Example]:
+        """Held-out examples as they are shown at every evaluation: with what is asked, and the answer as text."""
+        return list(examples)
+
+    def weight(self, batch: dict[str, Any], stage: Stage) -> float:
+        """What the mean of `loss` is taken over: labels that count, else rows. Where a batch is dealt out to several
+        processes, their losses weigh by it."""
+        if "labels" in batch:
+            return float((batch["labels"] >= 0).sum())
+        return float(len(next(iter(batch.values()))))
 
     def save(self, model: Any, folder: Path) -> Variant:
         """Write weights and what belongs to them; whoever calls writes the manifest, last."""
@@ -144,3 +171,4 @@ class Recipe(Protocol):
 
     def forget(self) -> None:
         """Remove what a stage had cached."""
+        return None

@@ -1,8 +1,9 @@
 """What a captioner learns from: pictures, cached features of pictures, or words in their place; each with all its
 captions."""
 
+import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from narrator.records import Example
 from trainer.recipes.teacher import IGNORED
 
 Item = dict[str, Any]
-VIEWS = 2  # of each picture in the feature cache: as it is, and mirrored
+AT_ONCE = 64  # pictures whose features are computed together
 
 
 class Pictures(Dataset):
@@ -96,27 +97,45 @@ def augment(picture: Image.Image) -> Image.Image:
 
 
 def cache_features(examples: Sequence[Example], to_pixels: PictureInput, encode: Callable[[torch.Tensor], torch.Tensor],
-                   path: Path, tell: Callable[[int, int], None], batch: int = 64) -> np.ndarray:
-    """Features of every picture and its mirror image: (2, N, P, channels) float16, in a file that memory maps.
+                   path: Path, tell: Callable[[int, int], None], *, count: int = 2) -> np.ndarray:
+    """Features of `count` views of every picture: (count, N, P, channels) float16, in a file that memory maps.
 
-    encode: (B, 3, H, W) -> (B, P, channels). A marker beside the file says that it is whole.
+    encode: (B, 3, H, W) -> (B, P, channels). The views: as it is, mirrored, then at random as `augment` makes them. A
+    marker beside the file says that it is whole.
     """
     whole = path.with_suffix(".whole")
     if whole.exists():
         return np.load(path, mmap_mode="r")
     views = None
-    for start in range(0, len(examples), batch):
-        pictures = [open_picture(_path(example)) for example in examples[start:start + batch]]
-        for view, shown in enumerate((pictures, [ImageOps.mirror(picture) for picture in pictures])):
+    for start in range(0, len(examples), AT_ONCE):
+        pictures = [open_picture(_path(example)) for example in examples[start:start + AT_ONCE]]
+        for view, shown in enumerate(_views(pictures, count)):
             features = encode(torch.stack([to_pixels(picture) for picture in shown])).float().cpu().numpy()
             if views is None:
-                views = np.lib.format.open_memmap(path, "w+", np.float16, (VIEWS, len(examples), *features.shape[1:]))
+                views = np.lib.format.open_memmap(path, "w+", np.float16, (count, len(examples), *features.shape[1:]))
+                _take_room(path)
             views[view, start:start + len(pictures)] = features
-        tell(min(start + batch, len(examples)), len(examples))
+        tell(min(start + AT_ONCE, len(examples)), len(examples))
     assert views is not None
     views.flush()
     whole.touch()
     return views
+
+
+def _take_room(path: Path) -> None:
+    """Raise OSError now where the disk has no room for the whole file: writing to a map of it later would end the
+    process at once (SIGBUS), without a word."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("rb+") as file:
+            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+
+
+def _views(pictures: Sequence[Image.Image], count: int) -> Iterator[list[Image.Image]]:
+    yield list(pictures)
+    if count > 1:
+        yield [ImageOps.mirror(picture) for picture in pictures]
+    for _ in range(count - 2):
+        yield [augment(picture) for picture in pictures]
 
 
 def _path(example: Example) -> Path:

@@ -2,6 +2,7 @@
 adapters on it."""
 
 import dataclasses
+import inspect
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,13 +13,15 @@ from peft import PeftModel
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from narrator.families.causal_lm import ADAPTER, CausalLM, load_model, load_tokenizer, padding
+from narrator.held_out import HeldOut
 from narrator.records import Example, Inputs, NarratorError, Variant
 from trainer.config import Data, Stage, TrainingConfig
+from trainer.data import located
 from trainer.recipes import Recipe, Scores, Sets, Tell, curriculum
 from trainer.recipes.answers import score
 from trainer.recipes.bases import base_source, find_base
 from trainer.recipes.lora import attach, load_adapter, load_base, save_adapter, trainable
-from trainer.recipes.optimising import adamw_groups, answer_loss
+from trainer.recipes.optimising import adamw_groups, answer_loss, length_groups
 from trainer.recipes.pairs import (
     PROMPTS,
     TEMPLATE,
@@ -31,6 +34,7 @@ from trainer.recipes.pairs import (
     vividness,
 )
 from trainer.recipes.saving import save_weights
+from trainer.recipes.teacher import IGNORED
 from trainer.scenes import Scene, check_disjoint, read_scenes, split_scenes
 
 ASKED = "Describe this image: a brown dog"  # shown to whoever tries the model first
@@ -45,9 +49,7 @@ class CausalLMRecipe(Recipe):
         self.config, self.root, self.folder, self.device = config, root, folder, device
         _check(config)
         self.base = find_base(config.base, root) if config.base else None
-        self.learned: list[tuple[Data, list[Scene]]] = []
-        self.held: dict[tuple[str, str | None], list[Scene]] = {}
-        self._read(strict)
+        self.read_more(strict=strict)
         self.tokenizer = self._tokenizer()
         self.answers: Answers | None = None  # what is being learned from
         self._made: dict[bool, Answers] = {}  # with and without repeats
@@ -88,10 +90,22 @@ class CausalLMRecipe(Recipe):
         return adamw_groups(model, stage)
 
     def loss(self, model: Any, batch: dict[str, torch.Tensor], stage: Stage) -> torch.Tensor:
-        """Mean over the tokens of the answers and their ends, a scalar."""
-        with self.autocast():
-            logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False).logits
-        return answer_loss(logits[:, :-1], batch["labels"][:, 1:], stage.label_smoothing)
+        """Mean over the tokens of the answers and their ends, a scalar. Rows of like length are computed together, and
+        only what foretells answers is turned into logits: padding and prompts would be half of the work."""
+        lengths = batch["attention_mask"].sum(1).tolist()
+        whole = model.get_base_model() if isinstance(model, PeftModel) else model
+        keeps = "logits_to_keep" in inspect.signature(type(whole).forward).parameters
+        total = torch.zeros((), device=batch["labels"].device)
+        for rows in length_groups(lengths, self.device.type):
+            length = lengths[rows[-1]]
+            ids, mask, labels = (batch[name][rows, :length] for name in ("input_ids", "attention_mask", "labels"))
+            kept = length - int((labels != IGNORED).any(0).nonzero()[0]) + 1 if keeps else length
+            with self.autocast():
+                logits = model(input_ids=ids, attention_mask=mask, use_cache=False,
+                               **({"logits_to_keep": kept} if keeps else {})).logits
+            total = total + answer_loss(logits[:, :-1], labels[:, length - kept + 1:], stage.label_smoothing,
+                                        mean=False)
+        return total / (batch["labels"][:, 1:] != IGNORED).sum()
 
     def read_dev(self, source: Data, *, strict: bool) -> list[Example]:
         """A prompt and its references for each held-out scene. Where `vivid` captions are learned, the reference with
@@ -102,6 +116,17 @@ class CausalLMRecipe(Recipe):
         return [dataclasses.replace(example, texts=tuple(sorted(example.texts, key=vividness, reverse=True)))
                 for example in found]
 
+    def read_more(self, *, strict: bool) -> None:
+        """Read all data and split it by scene. Raises NarratorError for a scene on both sides."""
+        self.learned: list[tuple[Data, list[Scene]]] = []
+        self.held: dict[tuple[str, str | None], list[Scene]] = {}
+        self._read(strict)
+
+    def held_out(self, examples: Sequence[Example]) -> list[HeldOut]:
+        """Prompts with their references, of which the first is the one whose loss is measured."""
+        return [HeldOut(prompt=example.prompt, texts=example.texts, answer=example.texts[0],
+                        max_tokens=self.config.max_tokens) for example in examples]
+
     def evaluate(self, model: Any, dev: Sets, *, beams: int, intervals: bool, tell: Tell) -> Scores:
         """Of each set: loss_answer and loss_everything (nats a token, the first reference), perplexity of the answer,
         scores of the texts that the model writes, and caption scores against all references.
@@ -109,15 +134,15 @@ class CausalLMRecipe(Recipe):
         loss_everything counts prompt and padding up to `max_tokens` too, as those do who take the whole padded row as
         labels: for comparing with their figures, not to judge by. While a stage learns, the curriculum is set anew.
         """
-        family = model if isinstance(model, CausalLM) else CausalLM.around(model, self.tokenizer)
+        family = self.speaker(model)
         was_training = family.model.training
         family.model.eval()
         losses: dict[str, list[float]] = {}
         try:
             scores = {}
             for name, examples in dev.items():
-                scores[name], found = score(family, examples, self.config.max_tokens, beams=beams,
-                                            intervals=intervals, tell=tell)
+                scores[name], found = score(family, self.held_out(examples), beams=beams, intervals=intervals,
+                                            tell=tell)
                 for kind, values in found.items():
                     losses.setdefault(kind, []).extend(values)
         finally:
@@ -127,6 +152,10 @@ class CausalLMRecipe(Recipe):
             self.answers.weigh(weights)
             curriculum.note(self.folder, weights, losses)
         return scores
+
+    def speaker(self, model: Any) -> CausalLM:
+        """The model as a family."""
+        return model if isinstance(model, CausalLM) else CausalLM.around(model, self.tokenizer)
 
     def overall(self, scores: Scores, dev: Sets) -> float:
         """The answers' loss, negated; the sets weighted by their prompts."""
@@ -163,7 +192,7 @@ class CausalLMRecipe(Recipe):
     def _read(self, strict: bool) -> None:
         """Fill `learned` and `held`. A set that is named on both sides without a split is split by scene here."""
         def scenes(source: Data) -> list[Scene]:
-            found = read_scenes(self.root / source.path, split=source.split, strict=strict)
+            found = read_scenes(located(source, self.root), split=source.split, strict=strict)
             return found[:source.limit]
 
         named = {(source.path, source.split) for source in self.config.dev}

@@ -7,6 +7,7 @@ weight 1: their loss is chance.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from trainer import together
 from trainer.events import EventLog, read_events
 
 EVENT = "curriculum"
@@ -24,7 +25,9 @@ def weights(losses: Mapping[str, Sequence[float]], strength: float) -> dict[str,
 
 
 def note(folder: Path, found: Mapping[str, float], losses: Mapping[str, Sequence[float]]) -> None:
-    """Write the weights, and the losses behind them, into the run's events."""
+    """Write the weights, and the losses behind them, into the run's events; the first process of a run does."""
+    if not together.is_first():
+        return
     means = {name: round(sum(values) / len(values), 4) for name, values in losses.items()}
     with EventLog(folder / "events.jsonl") as log:
         log.append(EVENT, weights={name: round(weight, 4) for name, weight in found.items()}, losses=means)

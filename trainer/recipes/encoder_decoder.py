@@ -16,7 +16,7 @@ from narrator.families.encoder_decoder import EncoderDecoder, PictureInput
 from narrator.metrics.tokenize import ptb_tokens
 from narrator.records import Example, Inputs, NarratorError, Variant
 from trainer.config import Data, Stage, TrainingConfig
-from trainer.data import read_examples
+from trainer.data import located, read_examples
 from trainer.evaluation import evaluate, overall
 from trainer.recipes import Recipe, Scores, Sets, Tell
 from trainer.recipes.bases import find_base
@@ -44,7 +44,7 @@ class EncoderDecoderRecipe(Recipe):
         self.examples = [example for source in config.data
                          for example in read_pictures(root, source, strict=strict) * source.repeat]
         self.groups = [list(example.texts) for source in config.text for example in
-                       read_examples(root / source.path, split=source.split, strict=strict)[:source.limit]]
+                       read_examples(located(source, root), split=source.split, strict=strict)[:source.limit]]
         self.teacher = Teacher(config.teacher, device) if config.teacher else None
         self.tokenizer = self._tokenizer()
         self.to_pixels = PictureInput.load(self.base) if self.base else \
@@ -91,7 +91,7 @@ class EncoderDecoderRecipe(Recipe):
         path = self.folder / "cache" / f"{stage.name}.npy"
         path.parent.mkdir(exist_ok=True)
         views = cache_features(list(unique.values()), self.to_pixels, lambda pixels: self._features(model, pixels),
-                               path, tell)
+                               path, tell, count=stage.views)
         return Features(views, [place[example.image] for example in examples], captions)
 
     def read_dev(self, source: Data, *, strict: bool) -> list[Example]:
@@ -101,9 +101,18 @@ class EncoderDecoderRecipe(Recipe):
     def evaluate(self, model: VisionEncoderDecoderModel | EncoderDecoder, dev: Sets, *, beams: int, intervals: bool,
                  tell: Tell) -> Scores:
         """Descriptions of the dev pictures, scored as captions."""
-        family = model if isinstance(model, EncoderDecoder) else \
+        return evaluate(self.speaker(model), dev, beams=beams, intervals=intervals, tell=tell)
+
+    def speaker(self, model: VisionEncoderDecoderModel | EncoderDecoder) -> EncoderDecoder:
+        """The model as a family."""
+        return model if isinstance(model, EncoderDecoder) else \
             EncoderDecoder.around(model, self.tokenizer, self.to_pixels)
-        return evaluate(family, dev, beams=beams, intervals=intervals, tell=tell)
+
+    def weight(self, batch: dict[str, Any], stage: Stage) -> float:
+        """Tokens of the captions; pictures where those are what is compared or sampled from."""
+        if stage.objective in ("distill", "self_critical"):
+            return float(len(batch["index"]))
+        return super().weight(batch, stage)
 
     def overall(self, scores: Scores, dev: Sets) -> float:
         """CIDEr-D, the sets weighted by their pictures."""
@@ -133,6 +142,8 @@ class EncoderDecoderRecipe(Recipe):
             if stage.objective == "distill":
                 assert self.teacher is not None
                 return distillation_loss(patches, self.teacher.patches(batch["input"]))
+            if stage.objective != "language":
+                patches = thinned(patches, stage.patch_dropout)
             if stage.objective == "self_critical":
                 assert self.reward is not None
                 return self_critical_loss(model.decoder, patches, batch["index"].tolist(), self.reward,
@@ -206,6 +217,13 @@ class EncoderDecoderRecipe(Recipe):
         return [encode(self.tokenizer, ptb_tokens(text), self.config.max_words) for text in texts]
 
 
+def thinned(patches: torch.Tensor, dropout: float) -> torch.Tensor:
+    """(B, P, width) -> (B, Q, width): a random choice of the patches, the same of every picture, so that no description
+    comes to hang on one of them (Liu et al. 2023, "PatchDropout", arXiv:2208.07220)."""
+    kept = max(1, round((1 - dropout) * patches.shape[1]))
+    return patches if kept == patches.shape[1] else patches[:, torch.randperm(patches.shape[1])[:kept]]
+
+
 def check_stages(config: TrainingConfig) -> None:
     """Raise NarratorError for an objective that the other settings leave no room for."""
     for name in ("encoder", "decoder", "teacher"):
@@ -226,7 +244,7 @@ def check_stages(config: TrainingConfig) -> None:
 
 def read_pictures(root: Path, source: Data, *, strict: bool) -> list[Example]:
     """The source's pictures with their captions, each looked at. NarratorError when captions come without pictures."""
-    examples = read_examples(root / source.path, split=source.split, strict=strict, look=True)[:source.limit]
+    examples = read_examples(located(source, root), split=source.split, strict=strict, look=True)[:source.limit]
     if any(example.image is None for example in examples):
         raise NarratorError(f"{source.path} holds captions without pictures. List it under 'text', not here.")
     return examples

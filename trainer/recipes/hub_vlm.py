@@ -31,7 +31,7 @@ from narrator.families.loading import load_whole
 from narrator.records import Example, Inputs, NarratorError, Variant
 from narrator.settings import GenerationSettings
 from trainer.config import Data, Lora, Stage, TrainingConfig
-from trainer.data import read_examples
+from trainer.data import located, read_examples
 from trainer.evaluation import evaluate, overall
 from trainer.recipes import Recipe, Scores, Sets, Tell
 from trainer.recipes.bases import base_source, find_base
@@ -120,16 +120,20 @@ class HubVLMRecipe(Recipe):
 
     def read_dev(self, source: Data, *, strict: bool) -> list[Example]:
         """Pictures with captions, or with questions and answers."""
-        found = read_examples(self.root / source.path, split=source.split, strict=strict, look=True)[:source.limit]
+        found = read_examples(located(source, self.root), split=source.split, strict=strict, look=True)[:source.limit]
         if any(example.image is None for example in found):
             raise NarratorError(f"{source.path} holds texts without pictures. Name data with pictures.")
         return found
 
     def evaluate(self, model: Any, dev: Sets, *, beams: int, intervals: bool, tell: Tell) -> Scores:
         """Caption scores of what the model says of each set; of a picture with a question, of its answer."""
-        family = model if isinstance(model, HubVLM) else HubVLM.around(whole_of(model), self.processor, self.variant)
+        family = self.speaker(model)
         return {name: evaluate(_Asked(family, examples), {name: examples}, beams=beams, intervals=intervals,
                                tell=tell)[name] for name, examples in dev.items()}
+
+    def speaker(self, model: Any) -> HubVLM:
+        """The model as a family."""
+        return model if isinstance(model, HubVLM) else HubVLM.around(whole_of(model), self.processor, self.variant)
 
     def overall(self, scores: Scores, dev: Sets) -> float:
         """CIDEr-D, the sets weighted by their pictures."""

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 from torch.utils.data import Dataset
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from narrator.families.image_gpt import ImageGpt
 from narrator.families.picture_tokens import EOS, PAD, START, Codebook, Vocabulary, check_room, to_pixels
+from narrator.held_out import HeldOut
 from narrator.metrics import classification
 from narrator.pictures import open_picture
 from narrator.records import Example, Inputs, NarratorError, Score, Variant
@@ -22,7 +24,7 @@ from trainer.readers.digits import Digit, read_digits
 from trainer.recipes import Recipe, Scores, Sets, Tell
 from trainer.recipes.codebook import begin_embeddings, fit_codebook
 from trainer.recipes.optimising import adamw_groups
-from trainer.recipes.picture_losses import AT_ONCE, leakage, losses, measure
+from trainer.recipes.picture_losses import losses
 from trainer.recipes.saving import save_weights
 
 PLAIN = 0.2  # share of the training pictures that are shown as they are
@@ -93,17 +95,25 @@ class ImageGptRecipe(Recipe):
         """Held-out pictures with their classes."""
         return read_digits(self.root / source.path, source.split)
 
+    def held_out(self, examples: Sequence[Example]) -> list[HeldOut]:
+        """Pictures whose classes are to be told."""
+        return [HeldOut(image=Image.fromarray(example.pixels) if isinstance(example, Digit) else example.image,
+                        texts=example.texts, label=example.label) for example in examples]
+
     def evaluate(self, model: GPT2LMHeadModel | ImageGpt, dev: Sets, *, beams: int, intervals: bool,
                  tell: Tell) -> Scores:
-        """accuracy, top_3_accuracy, class_loss (nats), calibration_error, lm_loss (nats per picture token) and its
-        perplexity, and shuffled_accuracy, the leakage test, of each set. Beams have no meaning here."""
-        family = model if isinstance(model, ImageGpt) else ImageGpt.around(model, self.codebook)
+        """`told_scores` of each set (narrator.metrics.classification). Beams have no meaning here."""
+        family = self.speaker(model)
         was_training = family.model.training
         family.model.eval()
         try:
             return {name: self._scores(family, name, examples, intervals, tell) for name, examples in dev.items()}
         finally:
             family.model.train(was_training)
+
+    def speaker(self, model: GPT2LMHeadModel | ImageGpt) -> ImageGpt:
+        """The model as a family."""
+        return model if isinstance(model, ImageGpt) else ImageGpt.around(model, self.codebook)
 
     def overall(self, scores: Scores, dev: Sets) -> float:
         """Accuracy, the sets weighted by their pictures."""
@@ -154,18 +164,10 @@ class ImageGptRecipe(Recipe):
 
     def _scores(self, family: ImageGpt, name: str, examples: Sequence[Example], intervals: bool,
                 tell: Tell) -> dict[str, Score]:
-        pixels = pixels_of(examples, self.config.image_size).to(family.device).float() / 255
-        tokens = torch.cat([family.codebook.encode(part) for part in pixels.split(AT_ONCE)])
-        labels = labels_of(examples).to(family.device)
-        chances, nats = measure(family.model, family.vocabulary, tokens, labels, tell)
-        true = labels.cpu().numpy()
-        self.confusions[name] = classification.confusion(true, chances.argmax(1), family.vocabulary.classes)
-        scores = classification.classification_scores(chances, true, intervals=intervals)
-        scores["lm_loss"] = mean = classification.mean_score(nats, intervals=intervals)
-        scores["perplexity"] = Score(value=math.exp(mean.value), low=math.exp(mean.low), high=math.exp(mean.high),
-                                     higher_is_better=False)
-        scores["shuffled_accuracy"] = leakage(family.model, family.vocabulary, tokens, labels)
-        return scores
+        told = family.judge(((open_picture(row.image), row.label) for row in self.held_out(examples)
+                             if row.image is not None and row.label is not None), tell)  # all have both
+        self.confusions[name] = classification.confusion(told.labels, told.chances.argmax(1), family.vocabulary.classes)
+        return classification.told_scores(told, intervals=intervals)
 
 
 class Rows(Dataset):

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerFast
 
-from narrator.families.causal_lm import prompt_ids
+from narrator.families.causal_lm import pair_ids as encode
 from narrator.metrics.text import adjectives, noun_phrases
 from narrator.metrics.tokenize import ptb_tokens
 from narrator.records import Example
@@ -111,19 +111,11 @@ def neat(caption: str) -> str:
     return text[:1].upper() + (text[1:].lower() if text.isupper() else text[1:])
 
 
-def encode(tokenizer: Any, prompt: str, answer: str, longest: int) -> tuple[list[int], int]:
-    """(tokens, where the answer begins), the end included. A cut answer has no end, so that no wrong end is learned;
-    of a long prompt the last half of `longest` is kept."""
-    asked = prompt_ids(tokenizer, prompt)[-(longest // 2):]
-    said = [*tokenizer(answer, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
-    return (asked + said)[:longest], len(asked)
-
-
-def collate(items: Sequence[Item], pad: int, width: int | None = None) -> dict[str, torch.Tensor]:
-    """input_ids, attention_mask and labels, each (N, T), padded on the right to the longest or to `width`. Labels are
-    the answers and their ends alone: prompt and padding are IGNORED, also where padding is the same token as the end.
+def collate(items: Sequence[Item], pad: int) -> dict[str, torch.Tensor]:
+    """input_ids, attention_mask and labels, each (N, T), padded on the right to the longest. Labels are the answers
+    and their ends alone: prompt and padding are IGNORED, also where padding is the same token as the end.
     """
-    longest = width or max(len(item["ids"]) for item in items)
+    longest = max(len(item["ids"]) for item in items)
     ids = torch.full((len(items), longest), pad)
     mask, labels = torch.zeros_like(ids), torch.full_like(ids, IGNORED)
     for row, item in enumerate(items):

@@ -6,6 +6,7 @@ with `train_language` trains projector and language model (LoRA where `lora` is 
 
 import dataclasses
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,13 @@ from narrator.families.encoder_decoder import PictureInput
 from narrator.families.loading import load_whole
 from narrator.families.projector_lm import DESCRIBE, ProjectorFamily
 from narrator.families.projector_model import ProjectorLM, ProjectorLMConfig
+from narrator.held_out import HeldOut
 from narrator.records import Example, Inputs, NarratorError, Variant
 from trainer.config import Data, Stage, TrainingConfig
-from trainer.data import read_examples
-from trainer.questions import Companions, companions
+from trainer.data import located, read_examples
+from trainer.questions import Companions, companions, questions
 from trainer.recipes import Recipe, Scores, Sets, Tell
-from trainer.recipes.answered import answered_scores
+from trainer.recipes.answered import answered_scores, asked_rows
 from trainer.recipes.asked import Asking, Dialogues, collate
 from trainer.recipes.bases import find_base
 from trainer.recipes.captions import cache_features
@@ -46,8 +48,7 @@ class ProjectorRecipe(Recipe):
         self.base, self.eyes = find_base(config.base, root), find_base(config.encoder, root)
         self.tokenizer = load_tokenizer(self.base)
         self.to_pixels = _picture_input(self.eyes, config)
-        self.examples = [example for source in config.data for example in self.read_dev(source, strict=strict)]
-        self.companions: Companions = companions([example for example in self.examples if not example.prompt])
+        self.read_more(strict=strict)
         self.judged_by = "accuracy"
 
     def prepare(self) -> tuple[ProjectorLM, Any]:
@@ -107,24 +108,52 @@ class ProjectorRecipe(Recipe):
 
     def read_dev(self, source: Data, *, strict: bool) -> list[Example]:
         """Pictures with captions, or with questions and answers of their own; talk without a picture is left out."""
-        found = read_examples(self.root / source.path, split=source.split, strict=strict, look=True)[:source.limit]
+        found = read_examples(located(source, self.root), split=source.split, strict=strict, look=True)[:source.limit]
         found = [example for example in found if example.image is not None]
         if not found:
             raise NarratorError(f"{source.path} holds texts without pictures. Name data with pictures.")
         return found
 
+    def read_more(self, *, strict: bool) -> None:
+        """Read the training data: what its pictures show together is what questions that are answered "no" ask for."""
+        self.examples = [example for source in self.config.data for example in self.read_dev(source, strict=strict)]
+        self.companions: Companions = companions([example for example in self.examples if not example.prompt])
+
+    def held_out(self, examples: Sequence[Example]) -> list[HeldOut]:
+        """Questions by kind, made from the captions or the data's own, and the captions themselves."""
+        return asked_rows(examples, self.companions)
+
     def evaluate(self, model: ProjectorLM | ProjectorFamily, dev: Sets, *, beams: int, intervals: bool,
                  tell: Tell) -> Scores:
         """Of each set: accuracy by kind of question beside that of the answer given most often, and caption scores."""
-        family = model if isinstance(model, ProjectorFamily) else \
-            ProjectorFamily.around(model, self.tokenizer, self.to_pixels)
+        family = self.speaker(model)
         was_training = family.model.training
         family.model.eval()
         try:
-            return {name: answered_scores(family, examples, self.companions, beams=beams, intervals=intervals,
-                                          tell=tell) for name, examples in dev.items()}
+            return {name: answered_scores(family, self.held_out(examples), beams=beams, intervals=intervals, tell=tell)
+                    for name, examples in dev.items()}
         finally:
             family.model.train(was_training)
+
+    def speaker(self, model: ProjectorLM | ProjectorFamily) -> ProjectorFamily:
+        """The model as a family."""
+        return model if isinstance(model, ProjectorFamily) else \
+            ProjectorFamily.around(model, self.tokenizer, self.to_pixels)
+
+    def asked(self, examples: Sequence[Example]) -> list[Example]:
+        """Every second one with a question that its captions answer, the others to be described."""
+        shown = []
+        for place, example in enumerate(examples):
+            found = questions(example, self.companions) if place % 2 and not example.prompt else []
+            if found:
+                one = found[place % len(found)]
+                example = dataclasses.replace(example, prompt=one.prompt, texts=(one.answer,))
+            shown.append(example)
+        return shown
+
+    def weight(self, batch: dict[str, Any], stage: Stage) -> float:
+        """Tokens of the answers and their ends."""
+        return float(sum(len(ids) - start for ids, start in zip(batch["ids"], batch["starts"], strict=True)))
 
     def overall(self, scores: Scores, dev: Sets) -> float:
         """CIDEr-D while captions are learned, mean accuracy of the kinds of question after; weighted by pictures."""
@@ -150,7 +179,7 @@ class ProjectorRecipe(Recipe):
         self.tokenizer.save_pretrained(folder)
         self.to_pixels.save(folder)
         return Variant(id=config.name, title=config.title or config.name, family="projector_lm", source=".",
-                       inputs=Inputs(image=True, text=True), default_prompt=DESCRIBE, dtype="bfloat16",
+                       inputs=Inputs(image=True, text=True), several=True, default_prompt=DESCRIBE, dtype="bfloat16",
                        license=config.license, parameters=total, provenance=config.provenance)
 
     def saved(self, folder: Path, variant: Variant, device: torch.device) -> ProjectorFamily:

@@ -1,0 +1,151 @@
+"""Who may run: one run a device, one process a run, and one hand at a time on the queue. All of it by file locks, which
+the system lets go of when their holder dies."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+import filelock
+
+from narrator.records import NarratorError
+from trainer.events import FILE, EventLog, read_events
+from trainer.jobs import PROCESS, QUEUED, already_run, leave_word, list_jobs, live_pid
+
+HOME = ".queue"  # in the folder of the runs: the locks, and word of the worker
+TURN_S = 30.0  # seconds to wait for a change of the queue, which takes milliseconds
+LOOK_S = 0.3  # seconds in which a device that is only being looked at is free again
+NOT_NOW = 75  # exit code of a run that may not begin now (EX_TEMPFAIL of sysexits.h)
+STOPPED = "Stopped. Go on with: python -m trainer resume {folder}"
+
+
+class NotNow(Exception):
+    """The device is busy, or the job has left the queue meanwhile."""
+
+
+@contextlib.contextmanager
+def turn(runs: Path) -> Iterator[None]:
+    """One process at a time changes the queue. Raises NarratorError when the folder of the runs cannot be written."""
+    lock = filelock.FileLock(home(runs) / "lock", timeout=TURN_S)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise NarratorError(f"The queue of {runs} did not answer for {TURN_S:.0f} seconds. Try again.") from None
+    except OSError as error:
+        raise _unwritable(runs, error) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def home(runs: Path) -> Path:
+    """The folder of the queue's own files. Raises NarratorError when it cannot be made."""
+    folder = runs / HOME
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(runs, error) from None
+    return folder
+
+
+def _unwritable(runs: Path, error: OSError) -> NarratorError:
+    return NarratorError(f"{runs} cannot be written ({error.strerror}). Check its permissions and the space on the "
+                         "disk.")
+
+
+@contextlib.contextmanager
+def device(runs: Path, *, wait: bool) -> Iterator[None]:
+    """Hold the devices that this process computes on: one run of a folder of runs at a time on each.
+
+    wait: until they are free, telling so; otherwise NotNow is raised when they are not.
+    """
+    with contextlib.ExitStack() as held:
+        for name in devices():
+            held.enter_context(_device(runs, name, wait))
+        yield
+
+
+def devices() -> list[str]:
+    """What a run here would compute on, sorted, so that two never wait for each other: the graphics cards that
+    CUDA_VISIBLE_DEVICES names (the first, when it is not set), else the processor."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
+    cards = {re.sub(r"[^\w-]", "", name) for name in named.split(",")} - {"", "-1"}
+    return sorted(cards) if cards and shutil.which("nvidia-smi") else ["cpu"]
+
+
+@contextlib.contextmanager
+def _device(runs: Path, name: str, wait: bool) -> Iterator[None]:
+    lock = filelock.FileLock(home(runs) / f"device-{name}.lock")
+    try:
+        lock.acquire(timeout=LOOK_S)
+    except filelock.Timeout:
+        if not wait:
+            raise NotNow(f"The device {name} is busy.") from None
+        by = next((f" with {job.id} (process {job.pid})" for job in list_jobs(runs) if job.state == "running"), "")
+        print(f"Waiting: the device {name} is busy{by}. Ctrl-C leaves.", file=sys.stderr, flush=True)
+        lock.acquire(timeout=-1, poll_interval=LOOK_S)
+    except OSError as error:
+        raise _unwritable(runs, error) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def taken(folder: Path, *, queued: bool = False) -> Iterator[None]:
+    """The job is this process's to run: out of the queue, and "running" to all who look.
+
+    SIGTERM and Ctrl-C leave at once, with the job "stopped", until whoever runs it listens for them: before that there
+    is nothing to save. queued: only if it is still in the queue; NotNow is raised otherwise, and NarratorError when
+    another process runs it.
+    """
+    with _leave_on_signals(folder) as leaving:
+        with turn(folder.parent):
+            if queued and not (folder / QUEUED).exists():
+                raise NotNow(f"{folder.name} has left the queue.")
+            if live_pid(folder) is not None:
+                raise already_run(folder)
+            leave_word(folder)
+            leaving.mine = True
+            (folder / QUEUED).unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            if live_pid(folder) == os.getpid():
+                (folder / PROCESS).unlink(missing_ok=True)
+
+
+class _leave_on_signals:
+    """SIGTERM and Ctrl-C end this process at once, and the job's folder says "stopped"."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.mine = folder, False
+        self.begun = read_events(folder / FILE)[1]  # what follows is of this process
+
+    def __enter__(self) -> _leave_on_signals:
+        self.before = {number: signal.signal(number, self._leave) for number in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def _leave(self, number: int, frame: FrameType | None) -> None:
+        if self.mine:
+            told = read_events(self.folder / FILE, self.begun)[0]
+            if told and told[-1].get("event") in ("done", "failed", "stopped"):
+                return  # it is ending by itself
+            with contextlib.suppress(NarratorError), EventLog(self.folder / FILE) as events:  # the disk may be full
+                events.append("stopped", checkpoint=True)
+            (self.folder / PROCESS).unlink(missing_ok=True)
+            print(STOPPED.format(folder=self.folder), file=sys.stderr, flush=True)
+        os._exit(3)  # libraries that are being imported would catch an exception

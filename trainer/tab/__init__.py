@@ -1,0 +1,5 @@
+"""The Train tab. It imports no torch, and of the trainer only jobs, queue, events, config and archives."""
+
+from trainer.tab.page import TITLE, dressed, train_tab, upload_limit
+
+__all__ = ["TITLE", "dressed", "train_tab", "upload_limit"]

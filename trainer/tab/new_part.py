@@ -1,0 +1,241 @@
+"""The left side of the Train tab: a new training. It wires; trainer.tab.starts and .data_sources work."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from narrator.records import NarratorError
+from narrator.ui.accessibility import status
+from narrator.ui.handlers import unexpected
+from trainer.tab import data_sources as sources
+from trainer.tab import starts, views
+from trainer.tab.form import Form, first_controls, further_controls
+from trainer.tab.starting import DEFAULT, start_from, summary
+from trainer.tab.starting import starts as entries
+from trainer.tab.widgets import choice, upload_area, upload_button
+
+QUIETLY: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+FORMATS = ("A zip, or pictures with a .txt of the same name each, or with one file of texts: CSV, JSON lines, COCO, "
+           "Karpathy or LLaVA-Instruct.")
+HUB = (("name", "Data set", "", "owner/name"), ("train", "Split to learn from", "train", ""),
+       ("dev", "Held-out split", "validation", ""))
+SAVE = "(text, name) => window.training.save(text, name)"
+Step = Callable[[dict[str, Any], Mapping[Any, Any]], dict[str, Any]]
+
+
+@dataclasses.dataclass
+class New:
+    """The widgets of a new training."""
+
+    form: Form
+    status: Any = None  # the tab's one line
+    start_from: Any = None
+    about: Any = None
+    source: Any = None
+    upload_part: Any = None
+    hub_part: Any = None
+    upload: Any = None
+    hub: list[Any] = dataclasses.field(default_factory=list)  # name, split to learn from, held-out split, limit
+    fetch: Any = None
+    found: Any = None
+    check: Any = None
+    leave: Any = None
+    start: Any = None
+    findings: Any = None
+    text_part: Any = None
+    yaml: Any = None
+    command: Any = None
+    yaml_file: Any = None
+    use_yaml: Any = None
+    save_yaml: Any = None
+
+
+def new_part(line: Any) -> New:
+    """The widgets, inside the column that is open. line: the status line."""
+    import gradio as gr
+
+    new = New(form=Form(fresh=lambda: starts.first_state(DEFAULT)), status=line)
+    new.form.state = gr.State(None)
+    gr.HTML('<h2 class="part">A new training</h2>', elem_classes="flat")
+    choices = [(one.title, one.id) for one in entries()]
+    new.start_from = choice(choices, value=DEFAULT, label="Start from", elem_id="train-start-from")
+    new.about = gr.HTML(_about(start_from(DEFAULT)), elem_id="train-about", elem_classes="flat")
+    _data(new)
+    first_controls(new.form)
+    with gr.Row(elem_id="train-doing"):
+        new.start = gr.Button("Start training", variant="primary", elem_id="train-start", scale=2, min_width=150)
+        new.check = gr.Button("Check first", elem_id="train-check", scale=1, min_width=110)
+        new.leave = gr.Button("Stop checking", elem_id="train-leave", scale=1, min_width=110, visible=False)
+    new.findings = gr.HTML("", elem_id="train-findings", elem_classes="flat")
+    with gr.Accordion("All settings", open=False, elem_id="train-all"):
+        further_controls(new.form)
+    _text(new)
+    _wire(new)
+    return new
+
+
+def _data(new: New) -> None:
+    import gradio as gr
+
+    new.source = gr.Radio(starts.source_names(), value=sources.UPLOAD, label="Learn from", elem_id="train-source")
+    with gr.Column(elem_id="train-upload-part") as new.upload_part:
+        new.upload = upload_area(label="Pictures with texts", height=150, elem_id="train-upload")
+        gr.HTML(f'<p class="quiet">{escape(FORMATS)}</p>', elem_classes="flat")
+    with gr.Column(visible=False, elem_id="train-hub-part") as new.hub_part:
+        with gr.Row(elem_classes="knobs"):
+            new.hub = [gr.Textbox(label=label, value=value, placeholder=example, max_length=200, min_width=200,
+                                  elem_id=f"train-hub-{name}") for name, label, value, example in HUB]
+            new.hub.append(gr.Number(label="At most (pictures of each)", value=1000, step=100, min_width=200,
+                                     elem_id="train-hub-limit"))
+        new.fetch = gr.Button("Use this data set", size="md", elem_id="train-hub-use")
+    new.found = gr.HTML("", elem_id="train-found", elem_classes="flat")
+
+
+def _text(new: New) -> None:
+    import gradio as gr
+
+    with gr.Accordion("As YAML and as a command", open=False, elem_id="train-text") as new.text_part:
+        new.yaml = gr.Textbox(label="These settings as YAML", lines=8, max_lines=24, max_length=100_000,
+                              elem_id="train-yaml", info="Edit it or paste your own, then press Use this YAML.")
+        with gr.Row():
+            new.use_yaml = gr.Button("Use this YAML", size="md", min_width=120, elem_id="train-yaml-use")
+            new.save_yaml = gr.Button("Save .yaml", size="md", min_width=100, elem_id="train-yaml-save")
+            new.yaml_file = upload_button("Load a file", size="md", min_width=100, elem_id="train-yaml-file")
+        new.command = gr.Textbox(label="The same in a terminal, beside the saved file", lines=1, max_lines=4,
+                                 elem_id="train-command", interactive=True)
+
+
+def _wire(new: New) -> None:
+    import gradio as gr
+
+    form = new.form
+    outputs = [*form.outputs(), new.about, new.found, new.status]
+
+    def changing(step: Step, done: str = "") -> Callable[[Mapping[Any, Any]], list[Any]]:
+        """A handler that changes the state and shows it; what a person can mend leaves everything as it was."""
+        def handle(given: Mapping[Any, Any]) -> list[Any]:
+            state = form.read(given)
+            try:
+                state = step(state, given)
+            except NarratorError as error:
+                return [state, *[gr.skip()] * (len(outputs) - 2), status(str(error), "error")]
+            return [*form.filled(state), _about(state["draft"]), _found(state),
+                    status(done, "done") if done else gr.skip()]
+        return handle
+
+    def on(trigger: Any, step: Step, also: tuple[Any, ...] = (), done: str = "", **more: Any) -> Any:
+        return trigger(changing(step, done), {*form.inputs(), *also}, outputs, **QUIETLY | more)
+
+    on(new.start_from.input, lambda state, given: starts.choose_start(state, given[new.start_from]), (new.start_from,))
+    on(form.controls["recipe"].input, lambda state, given: state)
+    for name in form.picks:
+        _wire_rows(form, name, on)
+    on(form.controls["lora"].input, lambda state, given: state)
+    on(new.source.input, lambda state, given: _choose_source(state, given[new.source]), (new.source,))
+    on(new.fetch.click, lambda state, given: starts.with_source(
+        state, sources.from_hub(*(given[part] for part in new.hub))), tuple(new.hub))
+    new.source.input(lambda kind: (gr.Column(visible=kind == sources.UPLOAD), gr.Column(visible=kind == sources.HUB)),
+                     new.source, [new.upload_part, new.hub_part], queue=False, **QUIETLY)
+    on(new.use_yaml.click, lambda state, given: starts.load_settings(state, given[new.yaml] or ""), (new.yaml,),
+       "The settings are those of the YAML.")
+    on(new.yaml_file.upload, lambda state, given: _load_file(state, given[new.yaml_file]), (new.yaml_file,),
+       "The settings are those of the file.")
+    _wire_upload(new, outputs)
+    _wire_text(new)
+    _wire_check(new)
+
+
+def _wire_rows(form: Form, name: str, on: Callable[..., Any]) -> None:
+    """One list: which row is shown, one more, one less. on: see `_wire`."""
+    on(form.picks[name].input, lambda state, given: starts.turn_to(state, name, form.picked(given, name)))
+    on(form.adds[name].click, lambda state, given: starts.add(state, name))
+    on(form.removes[name].click, lambda state, given: starts.take_out(state, name))
+
+
+def _wire_upload(new: New, outputs: list[Any]) -> None:
+    import gradio as gr
+
+    form = new.form
+    rest = [gr.skip()] * (len(outputs) - 1)
+
+    async def take(given: Mapping[Any, Any]) -> Any:
+        state = form.read(given)
+        yield [*rest, status("Looking through the upload …", "busy")]
+        try:
+            state = starts.with_source(state, await sources.from_upload(given[new.upload] or []))
+        except NarratorError as error:
+            yield [starts.without_source(state), *rest[1:], status(str(error), "error")]
+        except Exception as error:  # the page must not say "Looking …" for ever; the error itself goes on
+            yield [*rest, unexpected(error)]
+            raise
+        else:
+            yield [*form.filled(state), _about(state["draft"]), _found(state),
+                   status(f"The upload is ready. {state['source'].says}", "done")]
+
+    new.upload.upload(take, {*form.inputs(), new.upload}, outputs, concurrency_limit=2, concurrency_id="train-upload",
+                      **QUIETLY)
+    gr.on([new.upload.clear, new.upload.delete], lambda given: [starts.without_source(form.read(given)), ""],
+          {*form.inputs()}, [form.state, new.found], **QUIETLY)
+
+
+def _wire_text(new: New) -> None:
+    form = new.form
+    new.text_part.expand(lambda given: starts.as_text(form.read(given)), form.inputs(), [new.yaml, new.command],
+                         **QUIETLY)
+    new.save_yaml.click(None, [new.yaml, form.controls["name"]], None, js=SAVE, **QUIETLY)
+
+
+def _wire_check(new: New) -> None:
+    import gradio as gr
+
+    form, asked = new.form, (new.check, new.leave)
+
+    async def check(given: Mapping[Any, Any]) -> Any:
+        yield gr.skip(), status("Checking data and settings; a minute or two …", "busy"), *_buttons(asked, True)
+        try:
+            found = await starts.check(form.read(given))
+        except NarratorError as error:
+            yield gr.skip(), status(str(error), "error"), *_buttons(asked, False)
+        except Exception as error:
+            yield gr.skip(), unexpected(error), *_buttons(asked, False)
+            raise
+        else:
+            yield views.findings(found), status(*starts.check_line(found)), *_buttons(asked, False)
+
+    event = new.check.click(check, form.inputs(), [new.findings, new.status, *asked], concurrency_limit=2,
+                            concurrency_id="train-check", trigger_mode="once", **QUIETLY)
+    new.leave.click(None, cancels=[event], **QUIETLY).then(
+        lambda: (status("The check was stopped.", "stopped"), *_buttons(asked, False)), None, [new.status, *asked],
+        queue=False, **QUIETLY)
+
+
+def _buttons(asked: tuple[Any, Any], busy: bool) -> tuple[Any, Any]:
+    import gradio as gr
+
+    return gr.Button(visible=not busy), gr.Button(visible=busy)
+
+
+def _choose_source(state: dict[str, Any], kind: str) -> dict[str, Any]:
+    if kind == sources.CORRECTIONS:
+        return starts.with_source(state, sources.from_corrections())
+    if kind == sources.PRESET:
+        return starts.with_source(state, sources.from_preset(state["start"]))
+    return starts.without_source(state)
+
+
+def _load_file(state: dict[str, Any], files: list[str]) -> dict[str, Any]:
+    if not files:
+        raise NarratorError("No file came. Choose a YAML file and try again.")
+    return starts.uploaded_settings(state, Path(files[0]))
+
+
+def _about(draft: Mapping[str, Any]) -> str:
+    return f'<p class="quiet">{escape(summary(dict(draft)))}</p>'
+
+
+def _found(state: Mapping[str, Any]) -> str:
+    return f'<p class="found">{escape(state["source"].says)}</p>' if state["source"] is not None else ""

@@ -1,0 +1,219 @@
+"""The right side of the Train tab: all runs, and one of them watched. It wires; trainer.tab.runs works."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from narrator.records import NarratorError
+from narrator.ui import handlers
+from narrator.ui.accessibility import status
+from trainer.tab import runs, views
+from trainer.tab.widgets import choice
+
+QUIETLY: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+SOON_S, SELDOM_S = 1.0, 5.0  # seconds between two looks: while something runs, and else
+BUTTONS = {"stop": "Stop", "resume": "Resume", "earlier": "Earlier", "later": "Later", "narrate": "Narrate with it",
+           "remove": "Remove …"}
+BUSY = status("", "busy").partition("><")[0]  # how the line of what has begun begins
+KEEP = "(run) => window.training.keep(run)"
+ASKED_FOR = "(run, seen) => [window.training.asked() || run, seen]"
+GO_ON = "() => window.training.goOn('#train-actions button')"
+ASK = "() => window.training.goOn('#train-keep', true)"
+PLAY = "() => window.training.play()"
+
+
+@dataclasses.dataclass
+class Runs:
+    """The widgets of the runs."""
+
+    status: Any = None
+    choice: Any = None
+    seen: Any = None  # a gr.State: runs.Look.seen
+    buttons: dict[str, Any] = dataclasses.field(default_factory=dict)
+    asking: Any = None
+    question: Any = None
+    keep: Any = None
+    yes: Any = None
+    facts: Any = None
+    curves: Any = None
+    samples_part: Any = None
+    samples: list[tuple[Any, Any, Any]] = dataclasses.field(default_factory=list)  # row, words, Speak
+    sound: Any = None
+    report: Any = None
+    tables: Any = None
+    log: Any = None
+    overview: Any = None
+    detail: Any = None  # all that is about the watched run
+    timer: Any = None
+
+    def outputs(self) -> list[Any]:
+        """What `shown` fills, in its order."""
+        rows = [part for row, words, _ in self.samples for part in (row, words)]
+        return [self.status, self.seen, self.choice, self.facts, self.curves, self.tables, self.report, self.log,
+                self.overview, self.detail, self.timer, self.samples_part, *rows, *self.buttons.values()]
+
+
+def runs_part(line: Any) -> Runs:
+    """The widgets, inside the column that is open. line: the status line."""
+    import gradio as gr
+
+    parts = Runs(status=line)
+    gr.HTML('<h2 class="part">Runs</h2>', elem_classes="flat")
+    parts.seen = gr.State({})
+    with gr.Column(visible=False, elem_id="train-detail") as parts.detail:
+        _detail(parts)
+    parts.sound = gr.Audio(type="filepath", interactive=False, elem_id="train-sound", buttons=[], label="Speech",
+                           visible="hidden", show_label=False, container=False,
+                           waveform_options=gr.WaveformOptions(show_recording_waveform=False))
+    parts.overview = gr.HTML(views.NO_RUNS, elem_id="train-overview", elem_classes="flat")
+    parts.timer = gr.Timer(SELDOM_S, active=False)
+    return parts
+
+
+def _detail(parts: Runs) -> None:
+    import gradio as gr
+
+    parts.choice = choice([], label="Run", elem_id="train-run")
+    with gr.Row(elem_id="train-actions"):
+        for name, label in BUTTONS.items():
+            parts.buttons[name] = gr.Button(label, elem_id=f"train-{name}", size="md", min_width=80, visible=False,
+                                            variant="primary" if name in ("resume", "narrate") else "secondary")
+    with gr.Group(visible=False, elem_id="train-asking") as parts.asking:
+        parts.question = gr.HTML("")
+        with gr.Row():
+            parts.keep = gr.Button("Keep it", elem_id="train-keep", size="md", min_width=90)
+            parts.yes = gr.Button("Remove it", elem_id="train-yes", size="md", min_width=90, variant="stop")
+    parts.facts = gr.HTML("", elem_id="train-facts", elem_classes="flat")
+    parts.curves = gr.HTML("", elem_id="train-curves", elem_classes="flat")
+    parts.report = gr.HTML("", elem_id="train-report", elem_classes="flat")
+    _samples(parts)
+    with gr.Accordion("The curves as tables", open=False, elem_id="train-tables-part"):
+        parts.tables = gr.HTML("", elem_id="train-tables", elem_classes="flat")
+    with gr.Accordion("Log", open=False, elem_id="train-log-part"):
+        parts.log = gr.HTML("", elem_id="train-log", elem_classes="flat")
+
+
+def _samples(parts: Runs) -> None:
+    import gradio as gr
+
+    with gr.Column(visible=False, elem_id="train-samples") as parts.samples_part:
+        gr.HTML('<h3>What it says of pictures that it does not learn from</h3>', elem_classes="flat")
+        for place in range(1, runs.SAMPLES + 1):
+            with gr.Row(visible=False, elem_classes="sample-row", elem_id=f"train-sample-{place}") as row:
+                words = gr.HTML("", elem_classes="flat")
+                speak = gr.Button("Speak", size="sm", min_width=70, scale=0, elem_id=f"train-speak-{place}")
+            parts.samples.append((row, words, speak))
+
+
+def shown(parts: Runs, look: runs.Look, listed: Any = None) -> list[Any]:
+    """Updates for `parts.outputs()`. listed: an update of the list of runs, when it is not to be left as it is."""
+    import gradio as gr
+
+    def given(value: Any) -> Any:
+        return gr.skip() if value is None else value
+
+    if listed is None:
+        listed = gr.skip() if look.choices is None else gr.Dropdown(choices=look.choices)
+    updates = [given(look.status), look.seen, listed, *map(given, (look.facts, look.curves, look.tables, look.report,
+                                                                   look.log, look.overview)),
+               gr.skip() if look.choices is None else gr.Column(visible=bool(look.choices)),
+               gr.Timer(value=SOON_S if look.live else SELDOM_S, active=True)]
+    if look.samples is None:
+        updates += [gr.skip()] * (1 + 2 * len(parts.samples))
+    else:
+        updates.append(gr.Column(visible=bool(look.samples)))
+        for place in range(len(parts.samples)):
+            there = place < len(look.samples)
+            updates += [gr.Row(visible=there), look.samples[place] if there else ""]
+    if look.actions is None:
+        return updates + [gr.skip()] * len(parts.buttons)
+    return updates + [gr.Button(visible=name in look.actions) for name in parts.buttons]
+
+
+def opened(parts: Runs, run_id: str | None) -> list[Any]:
+    """Updates that watch a run anew: the one that is asked for if it is there, else the one that comes first."""
+    import gradio as gr
+
+    look = runs.look(run_id)
+    known = [value for _, value in look.choices or []]
+    if run_id not in known:
+        run_id = runs.newest()
+        look = runs.look(run_id)
+    return shown(parts, look, gr.Dropdown(choices=look.choices or [], value=run_id))
+
+
+def wire_runs(parts: Runs, tab: Any, may: bool) -> None:
+    """Looking; and, where a person may, doing."""
+    outputs = parts.outputs()
+    tab.select(lambda run, seen: opened(parts, run), [parts.choice, parts.seen], outputs, js=ASKED_FOR, queue=False,
+               **QUIETLY)
+    parts.choice.input(lambda run: opened(parts, run), parts.choice, outputs, queue=False, **QUIETLY)
+    parts.choice.change(None, parts.choice, None, js=KEEP, **QUIETLY)
+    parts.timer.tick(lambda run, seen: shown(parts, runs.look(run, seen)), [parts.choice, parts.seen], outputs,
+                     queue=False, trigger_mode="once", **QUIETLY)
+    _wire_speaking(parts)
+    if may:
+        _wire_doing(parts)
+
+
+def _wire_doing(parts: Runs) -> None:
+    import gradio as gr
+
+    outputs = parts.outputs()
+
+    def then_look(act: Callable[[str | None], str]) -> Callable[[str | None], list[Any]]:
+        def both(run: str | None) -> list[Any]:
+            line = act(run)
+            _, seen, *rest = opened(parts, run)
+            if line.startswith(BUSY):  # how it ends is told at the next look, even if it has ended by now
+                seen = seen | {"state": None}
+            return [line, seen, *rest]
+        return both
+
+    def ask(run: str | None) -> Any:
+        try:
+            return gr.Group(visible=True), runs.question(run), gr.skip()
+        except NarratorError as error:
+            return gr.Group(visible=False), "", status(str(error), "error")
+
+    acts: dict[str, Callable[[str | None], str]] = {
+        "stop": runs.stop, "resume": runs.resume, "earlier": lambda run: runs.move(run, -1),
+        "later": lambda run: runs.move(run, 1)}
+    for name, act in acts.items():
+        parts.buttons[name].click(then_look(act), parts.choice, outputs, trigger_mode="once", **QUIETLY).then(
+            None, js=GO_ON, **QUIETLY)
+    parts.buttons["remove"].click(ask, parts.choice, [parts.asking, parts.question, parts.status], queue=False,
+                                  **QUIETLY).then(None, js=ASK, **QUIETLY)
+    gr.on([parts.keep.click, parts.yes.click, parts.choice.input], lambda: gr.Group(visible=False), None, parts.asking,
+          queue=False, **QUIETLY)
+    parts.keep.click(None, js=GO_ON, **QUIETLY)
+    parts.yes.click(then_look(runs.remove), parts.choice, outputs, trigger_mode="once", **QUIETLY).then(
+        None, js=GO_ON, **QUIETLY)
+
+
+def _wire_speaking(parts: Runs) -> None:
+    for place, (_, _, button) in enumerate(parts.samples):
+        button.click(_speaker(place), parts.choice, [parts.status, parts.sound], concurrency_limit=4,
+                     concurrency_id="speak", **QUIETLY).then(None, js=PLAY, **QUIETLY)
+
+
+def _speaker(place: int) -> Any:
+    import gradio as gr
+
+    async def speak(run: str | None) -> Any:
+        """(status, player) as the sound is made."""
+        try:
+            text = runs.sample_text(run, place)
+        except NarratorError as error:
+            yield status(str(error), "error"), gr.skip()
+            return
+        voices, silence = handlers.known_voices()
+        if not voices:
+            yield silence, gr.skip()
+            return
+        async for view in handlers.speak(text, handlers.first_voice(voices), 1.0, 50):
+            sound = gr.skip() if view.path is None else gr.Audio(value=str(view.path), visible=True)
+            yield gr.skip() if view.status is None else view.status, sound
+    return speak
