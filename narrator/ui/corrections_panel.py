@@ -17,7 +17,10 @@ from narrator.ui.parts import Parts
 GO_ON = ("() => setTimeout(() => { if (document.activeElement === document.body)"
          " document.querySelector('#corrections > button')?.focus(); }, 200)")
 ASK = "() => setTimeout(() => document.querySelector('#corrections-no')?.focus(), 200)"
-SAVE = "() => setTimeout(() => document.querySelector('#corrections-zip')?.focus(), 200)"
+# On to the file, unless the person has gone on elsewhere meanwhile.
+SAVE = ("() => setTimeout(() => { if (['', 'corrections-export'].includes(document.activeElement.id)"
+        " && !document.activeElement.matches('input, textarea, a'))"
+        " document.querySelector('#corrections-zip')?.focus(); }, 200)")
 
 
 @dataclasses.dataclass

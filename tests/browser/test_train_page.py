@@ -175,7 +175,7 @@ def test_a_run_is_stopped_resumed_queued_moved_and_removed(visit: Open, home: Pa
     page.wait_for_function(NAMED)
     page.fill("#train-stages-epochs input", "900")
     page.click("#train-start")
-    page.wait_for_selector("#train-curves svg .curve", timeout=WAIT_MS)
+    page.locator("#train-facts", has_text="Running").wait_for(timeout=WAIT_MS)  # one that is done may be shown before
     page.click("#train-start")  # a second wish waits behind the first
     train.says("waits: number 1 in the queue")
     assert "Waiting, number 1" in page.inner_text("#train-overview")
