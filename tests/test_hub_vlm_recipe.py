@@ -186,6 +186,7 @@ def test_adapters_alone_learn_and_are_saved_alone(recipe_of: Callable[..., HubVL
     assert not list((tmp_path / "saved").glob("model*")) and (tmp_path / "saved" / "tokenizer.json").is_file()
     assert str(root) not in "".join(path.read_text() for path in (tmp_path / "saved").glob("*.json"))
     assert said(recipe.saved(tmp_path / "saved", variant, torch.device("cpu")), root) == after
+    assert variant.several == (recipe.config.base not in ("blip", "git"))
 
     model.save_pretrained(tmp_path / "stage")
     again = recipe.load(tmp_path / "stage").eval()
@@ -207,6 +208,7 @@ def test_all_weights_learn_and_are_saved_whole(recipe_of: Callable[..., HubVLMRe
     variant = recipe.save(model, tmp_path / "saved")
     assert (variant.source, variant.adapter) == (".", None)
     assert said(recipe.saved(tmp_path / "saved", variant, torch.device("cpu")), root) == after
+    assert variant.several == (recipe.config.base not in ("blip", "git"))
 
     seeing = parse_config(settings_of("blip", stages=[stage(train_encoder=True, encoder_learning_rate=1e-3)]), "test")
     groups = recipe.parameter_groups(model, seeing.stages[0])

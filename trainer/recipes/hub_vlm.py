@@ -152,7 +152,8 @@ class HubVLMRecipe(Recipe):
             save_weights(model, folder)
         self.processor.save_pretrained(folder)
         return dataclasses.replace(self.variant, source=source, adapter=adapter, parameters=total, dtype="bfloat16",
-                                   license=config.license, provenance=config.provenance)
+                                   several=self.speaker(model).several, license=config.license,
+                                   provenance=config.provenance)
 
     def saved(self, folder: Path, variant: Variant, device: torch.device) -> HubVLM:
         """The variant as the narrator loads it from disk."""
