@@ -21,9 +21,10 @@ from typing import Any
 import filelock
 import yaml
 
+from narrator.files import write_whole
 from narrator.records import NarratorError
 from trainer.events import FILE, TAIL_BYTES, last_events, read_events
-from trainer.processes import record, recorded, write_whole
+from trainer.processes import record, recorded
 
 STATES = ("queued", "running", "done", "stopped", "failed", "interrupted")
 CONFIG, MANIFEST, PROCESS, LOCK = "config.yaml", "variant.yaml", "process.json", "job.lock"

@@ -12,21 +12,10 @@ from typing import Any
 
 import psutil
 
+from narrator.files import write_whole
+
 CLOCK_S = 2.0  # seconds that a start time may seem to move when the clock is set; process ids do not come back so soon
 _BOOT = Path("/proc/sys/kernel/random/boot_id")  # Linux alone has one
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write the file so that it appears whole or not at all, even when the machine goes down."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def record(path: Path, pid: int | None = None, **more: Any) -> None:

@@ -48,10 +48,17 @@ def appearing(out: Path) -> Iterator[Path]:
 
     Raises NarratorError where the system lets nobody write.
     """
+    with becoming(out) as part:
+        part.mkdir(parents=True)
+        yield part
+
+
+@contextlib.contextmanager
+def becoming(out: Path) -> Iterator[Path]:
+    """A hidden path, with nothing there yet, whose file or folder becomes `out` as with `appearing`."""
     part = hidden(out)
     try:
         discard(part)
-        part.mkdir(parents=True)
         yield part
         part.rename(out)
     except OSError as error:

@@ -13,7 +13,7 @@ from typing import IO
 
 from narrator.adapters.files import CONFIG, TOKENIZER, WEIGHTS, read_adapter
 from narrator.adapters.merging import write_merged
-from narrator.adapters.placing import appearing, discard, hidden, manifest
+from narrator.adapters.placing import appearing, becoming, manifest
 from narrator.catalog import MANIFEST, find_variant
 from narrator.hub.cache import KINDS, is_hub_id, resolve
 from narrator.hub.cards import CARD, REPORT, card_of, merged_card
@@ -94,19 +94,11 @@ def _words(variant: Variant, card: str) -> dict[str, Content]:
 
 def _archive(files: Mapping[str, Content], top: str, out: Path, report: Report | None) -> None:
     """A zip archive of one folder. Stored, as weights do not get smaller."""
-    part = hidden(out)
-    try:
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
-            for name, done in _copied(files, report):
-                entry = zipfile.ZipInfo(f"{top}/{name}")
-                with archive.open(entry, "w", force_zip64=True) as file:
-                    done(file)
-        part.rename(out)
-    except OSError as error:
-        raise NarratorError(f"{out} cannot be written ({error.strerror or error}): free some space or check the "
-                            "permissions, then try again.") from error
-    finally:
-        discard(part)
+    with becoming(out) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+        for name, done in _copied(files, report):
+            entry = zipfile.ZipInfo(f"{top}/{name}")
+            with archive.open(entry, "w", force_zip64=True) as file:
+                done(file)
 
 
 def _copied(files: Mapping[str, Content],

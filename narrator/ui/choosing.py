@@ -11,8 +11,8 @@ from narrator.hub import local_folder
 from narrator.narrate import MAX_PICTURES, MAX_PROMPT
 from narrator.records import Variant
 from narrator.ui.accessibility import left_out
-from narrator.ui.fields import QUIETLY
 from narrator.ui.parts import Parts
+from narrator.ui.work import QUIETLY
 
 
 def offered() -> list[Variant]:

@@ -8,10 +8,10 @@ from typing import Any
 from narrator.records import NarratorError
 from narrator.ui import correcting
 from narrator.ui.accessibility import status
-from narrator.ui.fields import QUIETLY
 from narrator.ui.handlers import Made
 from narrator.ui.limits import alone
 from narrator.ui.parts import Parts
+from narrator.ui.work import QUIETLY
 
 # A button that was pressed may be gone: whoever works by keyboard goes on from here.
 GO_ON = ("() => setTimeout(() => { if (document.activeElement === document.body)"

@@ -8,8 +8,6 @@ from typing import Any
 from narrator.knobs import Knob, knobs
 from narrator.settings import GenerationSettings
 
-QUIETLY: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-
 
 def settings_form() -> list[Any]:
     """A number field for each generation setting, in the order of `GenerationSettings`."""

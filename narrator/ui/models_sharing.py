@@ -11,8 +11,8 @@ from narrator.ui import models_sharing_handlers as handlers
 from narrator.ui import models_sharing_view as views
 from narrator.ui.accessibility import status as status_line
 from narrator.ui.picture_input import files_input
+from narrator.ui.work import QUIETLY
 
-QUIETLY: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 TICK_S = 0.5
 BUSY = status_line("", "busy").partition("><")[0]  # how the line of what has begun begins
 # Cancel goes when what it ends has ended: whoever pressed it goes on from the accordion.

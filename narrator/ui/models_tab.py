@@ -12,8 +12,8 @@ from narrator.ui import models_handlers as handlers
 from narrator.ui import models_view as views
 from narrator.ui.accessibility import status
 from narrator.ui.models_sharing import sharing
+from narrator.ui.work import QUIETLY
 
-QUIETLY: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 TICK_S = 0.5
 BUSY = status("", "busy").partition("><")[0]  # how the line of what has begun begins
 BUTTONS = {"pull": "Download", "cancel": "Cancel download", "load": "Load", "unload": "Unload", "remove": "Remove …"}

@@ -12,9 +12,10 @@ from narrator.ui import handlers
 from narrator.ui.accessibility import ASSETS, left_out, status
 from narrator.ui.choosing import giving, offered, titles, wire_variants
 from narrator.ui.corrections_panel import corrections_panel
-from narrator.ui.fields import QUIETLY, settings_form
+from narrator.ui.fields import settings_form
 from narrator.ui.parts import Parts
 from narrator.ui.voice import choosing_voice, sound_player, wire_speaking
+from narrator.ui.work import QUIETLY
 
 
 def narrate_tab(page: Any, tab: Any) -> Parts:

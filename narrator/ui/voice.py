@@ -9,8 +9,9 @@ from narrator.knobs import knobs
 from narrator.records import Voice
 from narrator.speech.settings import SpeechSettings
 from narrator.ui import handlers
-from narrator.ui.fields import QUIETLY, number
+from narrator.ui.fields import number
 from narrator.ui.parts import Parts
+from narrator.ui.work import QUIETLY
 
 PLAY = "() => window.narrator.play()"  # a sound that is new; whoever asked for it asked to hear it
 

@@ -8,6 +8,8 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
+# How handlers are wired that a person presses: our own status line says what goes on, and the API does not name them.
+QUIETLY: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 FLUSH_S = 0.05  # seconds between two looks; more often, the page's own messages become the bottleneck
 
 _END = object()

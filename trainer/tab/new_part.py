@@ -11,6 +11,7 @@ from typing import Any
 from narrator.records import NarratorError
 from narrator.ui.accessibility import status
 from narrator.ui.handlers import unexpected
+from narrator.ui.work import QUIETLY
 from trainer.tab import data_sources as sources
 from trainer.tab import starts, views
 from trainer.tab.form import Form, first_controls, further_controls
@@ -18,7 +19,6 @@ from trainer.tab.starting import DEFAULT, start_from, summary
 from trainer.tab.starting import starts as entries
 from trainer.tab.widgets import choice, upload_area, upload_button
 
-QUIETLY: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 FORMATS = ("A zip, or pictures with a .txt of the same name each, or with one file of texts: CSV, JSON lines, COCO, "
            "Karpathy or LLaVA-Instruct.")
 HUB = (("name", "Data set", "", "owner/name"), ("train", "Split to learn from", "train", ""),

@@ -9,10 +9,10 @@ from typing import Any
 from narrator.records import NarratorError
 from narrator.ui import handlers
 from narrator.ui.accessibility import status
+from narrator.ui.work import QUIETLY
 from trainer.tab import runs, views
 from trainer.tab.widgets import choice
 
-QUIETLY: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 SOON_S, SELDOM_S = 1.0, 5.0  # seconds between two looks: while something runs, and else
 BUTTONS = {"stop": "Stop", "resume": "Resume", "earlier": "Earlier", "later": "Later", "narrate": "Narrate with it",
            "remove": "Remove …"}
