@@ -1,6 +1,6 @@
 """Rows of the files that people have: lines of bounded length, one JSON object each, checked at the door.
 
-One rule for what is learned from (trainer.readers) and for what is measured on (narrator.held_out).
+One rule for what is learned from (narrator.readers) and for what is measured on (narrator.held_out).
 """
 
 from __future__ import annotations

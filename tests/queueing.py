@@ -14,11 +14,11 @@ import psutil
 import pytest
 from training import PRESET
 
+from narrator.processes import recorded
 from trainer import queue
 from trainer.claims import HOME
 from trainer.events import read_events
 from trainer.jobs import Job, job_state, list_jobs, live_pid
-from trainer.processes import recorded
 from trainer.queue import WORKER
 
 HERE = Path(__file__).resolve().parent

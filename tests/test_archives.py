@@ -12,10 +12,10 @@ import pytest
 from captioned import picture
 from PIL import Image
 
+from narrator import unpacking
+from narrator.readers.gathering import read_examples
 from narrator.records import NarratorError
-from trainer import unpacking
 from trainer.archives import describe_upload, unpack
-from trainer.data import read_examples
 
 
 def png(colour: int = 200) -> bytes:

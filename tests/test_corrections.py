@@ -16,10 +16,10 @@ from PIL import Image
 from narrator import corrections
 from narrator.corrections import DATA, FORGOTTEN_S, Corrections, corrections_of, split_of, sweep_visitors
 from narrator.pictures import open_picture
+from narrator.readers.gathering import read_examples
 from narrator.records import NarratorError
 from narrator.ui import correcting
 from narrator.ui.handlers import Made
-from trainer.data import read_examples
 
 
 def picture(number: int, size: tuple[int, int] = (60, 40)) -> Image.Image:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from captioned import picture_set, silent
 
+from narrator.readers.gathering import NAMED_BAD_ROWS, read_examples
 from narrator.records import Example, NarratorError
-from trainer.data import NAMED_BAD_ROWS, read_examples, resolve_data_root
+from trainer.data import resolve_data_root
 
 
 def row(**fields: object) -> bytes:

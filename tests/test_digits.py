@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from narrator.readers.digits import read_digits
 from narrator.records import NarratorError
-from trainer.readers.digits import read_digits
 
 BAD_ARRAYS: list[tuple[str, dict[str, Any], str]] = [
     ("no labels", {"images": np.zeros((2, 8, 8), np.uint8)}, "lacks 'images' or 'labels'"),

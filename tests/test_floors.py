@@ -13,14 +13,15 @@ FLOORS = {
     "narrator": 0, "narrator.records": 0, "narrator.knobs": 0, "narrator.settings": 0, "narrator.pictures": 0,
     "narrator.turns": 0, "narrator.rows": 0, "narrator.files": 0, "narrator.wording": 0,
     "narrator.catalog": 1, "narrator.held_out": 1, "narrator.families": 1, "narrator.metrics": 1, "narrator.weights": 1,
+    "narrator.processes": 1, "narrator.readers": 1, "narrator.scene_types": 1,
     "narrator.engine": 2, "narrator.hub": 2, "narrator.adapters": 2, "narrator.corrections": 2,
-    "narrator.history": 2, "narrator.speech": 2, "narrator.video": 2,
+    "narrator.unpacking": 2, "narrator.history": 2, "narrator.votes": 2, "narrator.speech": 2, "narrator.video": 2,
     "narrator.narrate": 3, "narrator.evaluate": 3,
+    "narrator.batch": 4, "narrator.comparing": 4, "narrator.evaluation": 4,
     "narrator.uploads": 4, "narrator.api": 4, "narrator.ui": 4, "narrator.commands": 4, "narrator.__main__": 4,
-    "trainer": 10, "trainer.config": 10, "trainer.events": 10, "trainer.readers": 10, "trainer.processes": 10,
-    "trainer.together": 10, "trainer.hub_data": 10,
+    "trainer": 10, "trainer.config": 10, "trainer.events": 10, "trainer.together": 10, "trainer.hub_data": 10,
     "trainer.data": 11, "trainer.scenes": 11, "trainer.questions": 11, "trainer.jobs": 11, "trainer.failures": 11,
-    "trainer.launch": 11, "trainer.unpacking": 11,
+    "trainer.launch": 11,
     "trainer.card": 12, "trainer.evaluation": 12, "trainer.recipes": 12, "trainer.run": 12, "trainer.claims": 12,
     "trainer.queue": 12, "trainer.checkpoints": 12, "trainer.held_out": 12, "trainer.prepare": 12,
     "trainer.samples": 12,
@@ -32,15 +33,15 @@ FLOORS = {
 ONLY = {
     "trainer.tab": {"trainer.jobs", "trainer.queue", "trainer.events", "trainer.config", "trainer.archives",
                     "trainer.launch"},
-    "trainer.jobs": {"trainer.events", "trainer.config", "trainer.processes"},
+    "trainer.jobs": {"trainer.events", "trainer.config", "narrator.processes"},
 }
 # Loading these takes seconds: only the rooms that compute with them may do so when imported ...
 HEAVY = {"torch", "torchvision", "transformers", "peft", "accelerate", "datasets", "safetensors"}
 MAY_BE_HEAVY = ("narrator.families", "trainer.recipes", "trainer.loop", "trainer.stages",
                 "trainer.evaluation", "trainer.samples", "trainer.watch")
 # ... and these never do, not even inside a function: they must answer while a training holds the machine.
-NEVER_HEAVY = ("app", "trainer.tab", "trainer.jobs", "trainer.events", "trainer.config", "trainer.readers",
-               "trainer.processes", "trainer.claims", "trainer.queue", "trainer.worker", "narrator.ui",
+NEVER_HEAVY = ("app", "trainer.tab", "trainer.jobs", "trainer.events", "trainer.config", "narrator.readers",
+               "narrator.processes", "trainer.claims", "trainer.queue", "trainer.worker", "narrator.ui",
                "narrator.records", "narrator.knobs", "narrator.settings")
 PACKAGES = ("narrator", "trainer")
 

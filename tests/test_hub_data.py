@@ -10,10 +10,11 @@ import pytest
 from small_data_hub import SmallDataHub, parquet, picture_bytes, use_data_hub
 from small_hub import Repository
 
+from narrator.readers.gathering import read_examples
 from narrator.records import NarratorError
 from trainer import hub_data
 from trainer.config import Data
-from trainer.data import located, read_examples
+from trainer.data import located
 
 SET = "owner/pictures"
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from captioned import picture, silent
 
+from narrator.readers.gathering import read_examples
 from narrator.records import Example, NarratorError
-from trainer.data import read_examples
 
 
 def image(name: str, *sentences: str, split: Any = "train", **more: Any) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from captioned import picture, silent
 
+from narrator.readers import llava
+from narrator.readers.gathering import read_examples
 from narrator.records import Example, NarratorError
-from trainer.data import read_examples
-from trainer.readers import llava
 
 
 def turns(*values: str) -> list[dict[str, str]]:

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from narrator.pictures import open_picture
+from narrator.readers.rows import place_of
 from trainer.config import Data, Stage, TrainingConfig
 from trainer.preflight import findings as found_things
 from trainer.preflight.balance import balance_findings
@@ -22,7 +23,6 @@ from trainer.preflight.lengths import length_findings
 from trainer.preflight.pictures import alike, look_at, print_of, spread
 from trainer.preflight.sets import read_sets
 from trainer.preflight.sizes import disk_bytes, disk_finding, items_of, steps_of
-from trainer.readers.rows import place_of
 
 Change = Callable[[Path], Any]
 

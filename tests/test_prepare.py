@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from narrator.readers.gathering import read_examples
 from narrator.records import NarratorError
 from trainer.__main__ import main
-from trainer.data import read_examples
 from trainer.prepare import prepare
 
 

@@ -12,8 +12,8 @@ import pytest
 from captioned import picture
 from conftest import ROOT
 
+from narrator.readers.gathering import read_examples
 from narrator.records import Example
-from trainer.data import read_examples
 from trainer.questions import (
     KINDS,
     Companions,

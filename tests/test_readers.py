@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from captioned import picture, picture_set, silent
 
+from narrator.readers.gathering import read_examples
 from narrator.records import Example, NarratorError
-from trainer.data import read_examples
 
 
 @pytest.fixture

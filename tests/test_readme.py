@@ -79,7 +79,7 @@ def test_the_readme_was_swept() -> None:
 
 def test_the_data_recipes_make_what_the_trainer_reads(elsewhere: Path) -> None:
     """The two conversions, on small files of the published formats, through the project's own reader."""
-    from trainer.data import read_examples
+    from narrator.readers.gathering import read_examples
 
     for block in MARKED:
         if "json.load(open(" in block:

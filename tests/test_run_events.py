@@ -17,12 +17,12 @@ from narrator.catalog import load_variants
 from narrator.families.causal_lm import CausalLM
 from narrator.families.image_gpt import ImageGpt
 from narrator.families.picture_tokens import Codebook
+from narrator.readers.digits import Digit
 from narrator.records import Example
 from trainer import samples
 from trainer.config import Stage, parse_config
 from trainer.events import EventLog, read_events
 from trainer.questions import companions
-from trainer.readers.digits import Digit
 from trainer.recipes.projector_lm import ProjectorRecipe
 from trainer.run import Run
 from trainer.watch import LINES, Watch

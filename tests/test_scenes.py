@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from narrator.records import NarratorError
-from trainer.scenes import SCENE_TYPES, Scene, check_disjoint, read_scenes, rules, scene_type, split_scenes
+from narrator.scene_types import SCENE_TYPES, rules, scene_type
+from trainer.scenes import Scene, check_disjoint, read_scenes, split_scenes
 
 
 def write(path: Path, rows: list[dict]) -> Path:

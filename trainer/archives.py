@@ -15,13 +15,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from narrator.hub.pulling import size
+from narrator.readers.digits import CLASSES
+from narrator.readers.gathering import LISTED, open_rows, read_found
+from narrator.readers.rows import PICTURES, BadRow, Pictures, Row, show
+from narrator.readers.table import columns
 from narrator.records import NarratorError
-from trainer.data import LISTED, open_rows, read_found
-from trainer.readers.digits import CLASSES
-from trainer.readers.rows import PICTURES, BadRow, Pictures, Row, show
-from trainer.readers.table import columns
-from trainer.scenes import read_scenes, text_alone
-from trainer.unpacking import (
+from narrator.unpacking import (
     ARCHIVES,
     FILES,
     STARTS,
@@ -35,6 +34,7 @@ from trainer.unpacking import (
     start_of,
     unpack_into,
 )
+from trainer.scenes import read_scenes, text_alone
 
 FIRST_ROWS = 200  # looked at to tell what a file is
 

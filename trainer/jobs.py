@@ -22,9 +22,9 @@ import filelock
 import yaml
 
 from narrator.files import write_whole
+from narrator.processes import record, recorded
 from narrator.records import NarratorError
 from trainer.events import FILE, TAIL_BYTES, last_events, read_events
-from trainer.processes import record, recorded
 
 STATES = ("queued", "running", "done", "stopped", "failed", "interrupted")
 CONFIG, MANIFEST, PROCESS, LOCK = "config.yaml", "variant.yaml", "process.json", "job.lock"

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from narrator.readers.gathering import read_examples
 from narrator.records import Example, NarratorError
-from trainer.data import read_examples
 from trainer.jobs import write_whole
 from trainer.scenes import fraction
 

@@ -16,13 +16,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from narrator.processes import reap, record, recorded, spawn
 from narrator.records import NarratorError
 from trainer import jobs
 from trainer.claims import HOME, home, turn
 from trainer.config import parse_config
 from trainer.events import FILE, EventLog
 from trainer.jobs import LOG, QUEUED, REQUEST, Job, job_state, waiting, write_whole
-from trainer.processes import reap, record, recorded, spawn
 
 PROJECT = Path(__file__).resolve().parents[1]  # where `python -m trainer` is found
 WORKER, WORKER_LOG = "worker.json", "worker.log"

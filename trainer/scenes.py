@@ -15,40 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from narrator.metrics.tokenize import ptb_tokens
+from narrator.readers.gathering import read_examples, to_stderr
+from narrator.readers.rows import BadRow, check_text, check_texts, lines, load_json, show
 from narrator.records import Example, NarratorError
-from trainer.data import read_examples, to_stderr
-from trainer.readers.rows import BadRow, check_text, check_texts, lines, load_json, show
-
-OTHER = "other"
-# Words in the singular; of equal counts the type that stands first wins. People stand in most pictures, whatever these
-# show: their words count half.
-SCENE_TYPES: dict[str, str] = {
-    "sport": (
-        "sport baseball basketball football soccer tennis golf hockey rugby volleyball frisbee ball bat racket "
-        "racquet skateboard skateboarder skateboarding surf surfer surfing surfboard wave ski skier skiing "
-        "snowboard snowboarder snowboarding player pitcher batter catcher umpire team game match goal race racer "
-        "racing bicyclist cyclist biker climber climbing kayak kayaking wrestling boxing gymnast athlete trick "
-        "ramp helmet uniform"),
-    "animals": (
-        "animal dog puppy cat kitten horse pony cow bull calf sheep lamb goat pig bird duck goose swan seagull "
-        "pigeon parrot owl eagle chicken elephant giraffe zebra bear lion tiger monkey deer rabbit squirrel fish "
-        "turtle herd flock paw tail"),
-    "indoor": (
-        "room kitchen bathroom bedroom office table desk chair couch sofa bed toilet sink mirror shelf cabinet "
-        "stove oven refrigerator fridge counter laptop computer keyboard television tv lamp carpet floor plate "
-        "bowl cup glass food pizza cake sandwich salad meal dinner restaurant classroom"),
-    "urban": (
-        "street city town road sidewalk building store shop market traffic car bus truck train taxi motorcycle "
-        "station airport airplane plane bridge tower clock sign corner intersection parking skyline crosswalk "
-        "bench fence"),
-    "nature": (
-        "mountain hill forest tree wood river lake ocean sea beach sand water snow field grass meadow flower rock "
-        "cliff sky cloud sunset sunrise desert valley waterfall garden park leaf pond stream"),
-    "people": (
-        "person people man men woman women boy girl child children kid baby toddler lady guy gentleman crowd "
-        "group family couple friend teenager adult"),
-}
-_HALF = "people"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,7 +31,7 @@ class Scene:
 
 def read_scenes(path: Path, *, split: str | None, strict: bool = False, bad: list[BadRow] | None = None
                 ) -> list[Scene]:
-    """The rows of any format that `trainer.data` reads, pictures and their captions, and of JSON lines of text alone:
+    """The rows of any format that narrator.readers has, pictures and their captions, and of JSON lines of text alone:
     {"prompt": ..., "caption": ..., "scene": ...}.
 
     strict: the first bad row raises NarratorError; otherwise bad rows are reported and left out. bad: takes up the bad
@@ -73,15 +42,6 @@ def read_scenes(path: Path, *, split: str | None, strict: bool = False, bad: lis
     folder = path if path.is_dir() else path.parent
     return [Scene(key=picture_key(example, folder), texts=example.texts, prompt=example.prompt)
             for example in read_examples(path, split=split, strict=strict)]
-
-
-def scene_type(texts: Sequence[str]) -> str:
-    """The type of SCENE_TYPES with the most words in the texts, "other" where there is none."""
-    words = [word for text in texts for word in ptb_tokens(text)]
-    counts = {name: sum(word in known or _singular(word) in known for word in words) * (0.5 if name == _HALF else 1.0)
-              for name, known in _KNOWN.items()}
-    best = max(counts, key=lambda name: counts[name])  # the first of equals
-    return best if counts[best] else OTHER
 
 
 def split_scenes(scenes: Sequence[Scene], held_out: float, elsewhere: Sequence[Scene] = ()
@@ -103,13 +63,6 @@ def check_disjoint(learned: Sequence[Scene], held: Sequence[Scene]) -> None:
         raise NarratorError(f"The scene {both[0]!r}{more} is both learned from and held out, so the scores would say "
                             "nothing. Split by scene: name the file without a split on both sides ('held_out' is the "
                             "share), or mend its 'split'.")
-
-
-def rules() -> str:
-    """The rules of `scene_type` as a table in Markdown."""
-    rows = [f"| {name} | {'1/2' if name == _HALF else '1'} | {words.replace(' ', ', ')} |"
-            for name, words in SCENE_TYPES.items()]
-    return "\n".join(["| type | a word counts | words (and their plurals) |", "| --- | --- | --- |", *rows])
 
 
 def text_alone(path: Path) -> bool:
@@ -190,14 +143,3 @@ def _key(row: dict[str, Any], prompt: str, folder: str, where: str) -> str:
 def fraction(key: str) -> float:
     """A number in 0..1 that depends on the key alone."""
     return int.from_bytes(hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()[:8]) / 2**64
-
-
-def _singular(word: str) -> str:
-    for ending, instead in (("ies", "y"), ("ches", "ch"), ("shes", "sh"), ("sses", "ss"), ("xes", "x"), ("ves", "f"),
-                            ("s", "")):
-        if word.endswith(ending):
-            return word[:-len(ending)] + instead
-    return word
-
-
-_KNOWN = {name: frozenset(words.split()) for name, words in SCENE_TYPES.items()}

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import filelock
 
+from narrator.processes import record, spawn
 from narrator.records import NarratorError
 from trainer.claims import NOT_NOW, NotNow, device, home, turn
 from trainer.jobs import LOG, job_state, waiting, waits
-from trainer.processes import record, spawn
 from trainer.queue import PROJECT, WORKER, end, tail
 
 POLL_S = 0.5  # between two looks at a device that is busy with what this worker has not started

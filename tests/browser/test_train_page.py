@@ -20,8 +20,8 @@ from tiny_captioner import save_tiny_captioner
 from training import PRESET
 
 from browser.conftest import PHONE, WAIT_MS, WIDE, Visit
+from narrator.processes import record
 from trainer.events import EventLog
-from trainer.processes import record
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Visit]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from narrator.readers.digits import CLASSES
 from trainer.config import TrainingConfig
 from trainer.preflight.findings import Finding, quoted, share
 from trainer.preflight.sets import DataSet
-from trainer.readers.digits import CLASSES
 
 LOPSIDED = 10  # times as many of the commonest class as of the rarest
 ONE_ANSWER = 0.8  # share of the commonest answer

@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from narrator.readers.rows import BadRow, place_of
 from narrator.records import NarratorError
-from trainer.readers.rows import BadRow, place_of
 
 LEVELS = ("error", "warning", "ok")  # in the order in which they are told
 NAMED = 20  # bad rows or pictures of one set; the rest is counted

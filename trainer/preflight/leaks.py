@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from narrator.readers.rows import BadRow, place_of
 from narrator.records import NarratorError
 from trainer.preflight.findings import Finding, quoted, row_findings, share
 from trainer.preflight.pictures import Print, alike
 from trainer.preflight.sets import DataSet, Item
-from trainer.readers.rows import BadRow, place_of
 
 LEAK_IS_ERROR = 0.05  # share of the held-out pictures that are learned from too: the scores would say little
 SHARED_TEXTS = 0.05  # of held-out texts that are learned too; of Flickr8k's, people wrote 0.7 % word for word twice

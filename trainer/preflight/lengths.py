@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from narrator.metrics.tokenize import ptb_tokens
+from narrator.readers.rows import place_of
 from narrator.records import NarratorError
 from trainer.config import TrainingConfig
 from trainer.preflight.findings import Finding, Tell, quoted, share
 from trainer.preflight.sets import DataSet, Item
-from trainer.readers.rows import place_of
 
 TEXTS = 20_000  # looked at, evenly from first to last
 CUT = 0.01  # share of texts from which on it is a warning

@@ -20,9 +20,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from narrator.readers.gathering import read_examples
 from narrator.records import NarratorError
 from trainer.config import Data, Stage, TrainingConfig, parse_config
-from trainer.data import located, read_examples
+from trainer.data import located
 from trainer.recipes import recipe_class
 
 STEPS = 3  # the first is not counted: memory is laid out in it

@@ -6,12 +6,13 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from narrator.readers.digits import read_digits
+from narrator.readers.gathering import read_found
+from narrator.readers.rows import BadRow
 from narrator.records import Example, NarratorError
 from trainer.config import Data, TrainingConfig
-from trainer.data import located, read_found
+from trainer.data import located
 from trainer.preflight.findings import Finding, Tell, error_of, row_findings
-from trainer.readers.digits import read_digits
-from trainer.readers.rows import BadRow
 from trainer.scenes import Scene, picture_key, read_scenes, split_scenes, text_alone
 
 Key = tuple[str, str | None, str, str]

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from narrator.readers.gathering import read_examples
 from narrator.records import NarratorError
-from trainer.data import read_examples
 from trainer.questions import KINDS, Asked, companions, questions
 from trainer.questions.place import PLACES
 from trainer.questions.things import (

@@ -6,10 +6,10 @@ from narrator.families.causal_lm import CausalLM
 from narrator.held_out import HeldOut
 from narrator.metrics.prompts import answer_scores, loss_scores
 from narrator.records import Score
+from narrator.scene_types import scene_type
 from narrator.settings import GenerationSettings
 from narrator.wording import joined, tidy
 from trainer.recipes import Tell
-from trainer.scenes import scene_type
 
 AT_ONCE = 50  # prompts answered
 

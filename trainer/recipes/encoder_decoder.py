@@ -14,9 +14,10 @@ from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast, VisionEncoder
 from narrator.families.causal_lm import load_tokenizer
 from narrator.families.encoder_decoder import EncoderDecoder, PictureInput
 from narrator.metrics.tokenize import ptb_tokens
+from narrator.readers.gathering import read_examples
 from narrator.records import Example, Inputs, NarratorError, Variant
 from trainer.config import Data, Stage, TrainingConfig
-from trainer.data import located, read_examples
+from trainer.data import located
 from trainer.evaluation import evaluate, overall
 from trainer.recipes import Recipe, Scores, Sets, Tell
 from trainer.recipes.bases import find_base

@@ -28,10 +28,11 @@ from transformers import (
 from narrator.families.causal_lm import ADAPTER, check_quantised, padding, quantisation
 from narrator.families.hub_vlm import HubVLM, load_processor
 from narrator.families.loading import load_whole
+from narrator.readers.gathering import read_examples
 from narrator.records import Example, Inputs, NarratorError, Variant
 from narrator.settings import GenerationSettings
 from trainer.config import Data, Lora, Stage, TrainingConfig
-from trainer.data import located, read_examples
+from trainer.data import located
 from trainer.evaluation import evaluate, overall
 from trainer.recipes import Recipe, Scores, Sets, Tell
 from trainer.recipes.bases import base_source, find_base

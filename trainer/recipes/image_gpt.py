@@ -18,9 +18,9 @@ from narrator.families.picture_tokens import EOS, PAD, START, Codebook, Vocabula
 from narrator.held_out import HeldOut
 from narrator.metrics import classification
 from narrator.pictures import open_picture
+from narrator.readers.digits import Digit, read_digits
 from narrator.records import Example, Inputs, NarratorError, Score, Variant
 from trainer.config import Data, Stage, TrainingConfig
-from trainer.readers.digits import Digit, read_digits
 from trainer.recipes import Recipe, Scores, Sets, Tell
 from trainer.recipes.codebook import begin_embeddings, fit_codebook
 from trainer.recipes.optimising import adamw_groups

@@ -20,8 +20,9 @@ from narrator.families.causal_lm import pair_ids as encode
 from narrator.metrics.text import adjectives, noun_phrases
 from narrator.metrics.tokenize import ptb_tokens
 from narrator.records import Example
+from narrator.scene_types import scene_type
 from trainer.recipes.teacher import IGNORED
-from trainer.scenes import Scene, scene_type
+from trainer.scenes import Scene
 
 PAD, START, END = "<pad>", "<s>", "</s>"
 # For tokenizers without one: the prompt, a line break, the answer. Saved with the tokenizer, so that whoever loads the

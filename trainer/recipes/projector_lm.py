@@ -19,9 +19,10 @@ from narrator.families.loading import load_whole
 from narrator.families.projector_lm import DESCRIBE, ProjectorFamily
 from narrator.families.projector_model import ProjectorLM, ProjectorLMConfig
 from narrator.held_out import HeldOut
+from narrator.readers.gathering import read_examples
 from narrator.records import Example, Inputs, NarratorError, Variant
 from trainer.config import Data, Stage, TrainingConfig
-from trainer.data import located, read_examples
+from trainer.data import located
 from trainer.questions import Companions, companions, questions
 from trainer.recipes import Recipe, Scores, Sets, Tell
 from trainer.recipes.answered import answered_scores, asked_rows

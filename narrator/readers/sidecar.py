@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from trainer.readers.rows import LINE_BYTES, PICTURES, BadRow, Pictures, Row, open_to_read
+from narrator.readers.rows import LINE_BYTES, PICTURES, BadRow, Pictures, Row, open_to_read
 
 
 def read(folder: Path) -> Iterator[Row | BadRow]:

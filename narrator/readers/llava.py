@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainer.readers.rows import BadRow, Row, show
+from narrator.readers.rows import BadRow, Row, show
 
 IMAGE = "<image>"  # where the original's prompt has the picture; here the family puts it in
 ANSWERS = 64  # of one conversation: prompts grow with every turn, and longer ones are no longer about a picture

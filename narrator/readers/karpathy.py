@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from trainer.readers import coco
-from trainer.readers.rows import BadRow, Row, show
+from narrator.readers import coco
+from narrator.readers.rows import BadRow, Row, show
 
 FOLDERS = ("Images", "Flicker8k_Dataset", "Flickr8k_Dataset", "flickr30k-images", "flickr30k_images")
 

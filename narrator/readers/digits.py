@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from narrator.pictures import open_picture
+from narrator.readers.rows import PICTURES
 from narrator.records import Example, NarratorError
-from trainer.readers.rows import PICTURES
 
 CLASSES = 10
 _DAMAGED = (OSError, ValueError, EOFError, TypeError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)

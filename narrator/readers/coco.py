@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from narrator.readers.rows import BadRow, Row, load_json, open_to_read, show
 from narrator.records import NarratorError
-from trainer.readers.rows import BadRow, Row, load_json, open_to_read, show
 
 FOLDERS = ("images", "train2014", "val2014", "test2014", "train2017", "val2017", "test2017")
 

@@ -4,8 +4,8 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
+from narrator.readers.rows import LINE_BYTES, BadRow, Row, lines
 from narrator.records import NarratorError
-from trainer.readers.rows import LINE_BYTES, BadRow, Row, lines
 
 NAMES = {  # what the columns are called in the tables that people have
     "image": ("image", "file_name", "filename", "file", "path"),

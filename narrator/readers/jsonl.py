@@ -3,6 +3,6 @@
 The rows are read by the rule that the narrator measures by (narrator.rows).
 """
 
-from trainer.readers.rows import read_jsonl as read
+from narrator.readers.rows import read_jsonl as read
 
 __all__ = ["read"]

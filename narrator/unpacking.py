@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PureWindowsPath
 
 from narrator.hub.pulling import size
+from narrator.readers.rows import PICTURES, show
 from narrator.records import NarratorError
-from trainer.readers.rows import PICTURES, show
 
 FILES = 50_000  # of an upload
 TOTAL_BYTES = 8 * 2**30  # of an upload, unpacked
