@@ -18,7 +18,7 @@ from narrator.corrections import DATA, FORGOTTEN_S, Corrections, corrections_of,
 from narrator.pictures import open_picture
 from narrator.readers.gathering import read_examples
 from narrator.records import NarratorError
-from narrator.ui import correcting
+from narrator.ui import correcting, visitors
 from narrator.ui.handlers import Made
 
 
@@ -253,13 +253,13 @@ def test_what_cannot_be_kept_is_said(history: Path, tmp_path: Path) -> None:
 
 def test_visitors_of_a_shared_page_never_meet(history: Path, tmp_path: Path, uploads: Path,
                                              monkeypatch: pytest.MonkeyPatch) -> None:
-    assert correcting.visitor_of("") == ""  # a page for one person needs no secret
+    assert visitors.visitor_of("") == ""  # a page for one person needs no secret
     monkeypatch.setenv("SPACE_ID", "somebody/narrator")
     made = made_of(tmp_path)
-    ada, bob = correcting.visitor_of(""), correcting.visitor_of(None)
-    assert ada != bob and len(ada) == 43 and correcting.visitor_of(ada) == ada
+    ada, bob = visitors.visitor_of(""), visitors.visitor_of(None)
+    assert ada != bob and len(ada) == 43 and visitors.visitor_of(ada) == ada
     assert correcting.keep("Ada's cat.", made, ada)[1] and correcting.keep("Bob's cat.", made, bob)[1]
-    tables = [correcting.listing(one).table for one in (ada, bob, correcting.visitor_of("x"))]
+    tables = [correcting.listing(one).table for one in (ada, bob, visitors.visitor_of("x"))]
     assert ["Ada&#x27;s" in table for table in tables] == [True, False, False]
     assert ["Bob&#x27;s" in table for table in tables] == [False, True, False]
     hers = correcting.listing(ada).choices[0][1]

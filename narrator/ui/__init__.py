@@ -19,13 +19,15 @@ def build_page(further: Sequence[tuple[str, Callable[[Any, Any], None]]] = ()) -
     from narrator.ui.choosing import leads_here
     from narrator.ui.models_tab import models_tab
     from narrator.ui.narrate_tab import narrate_tab
+    from narrator.ui.visitors import visitor_state
 
     with gr.Blocks(title="Visual Narrator", analytics_enabled=False, delete_cache=(3600, 24 * 3600)) as page:
         add_endpoints()  # first, so that no handler of the page takes their names
+        visitor = visitor_state(page)
         gr.HTML(header(), elem_id="header")
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Narrate", id="narrate") as narrate:
-                parts = narrate_tab(page, narrate)
+                parts = narrate_tab(page, narrate, visitor)
             with gr.Tab("Models", id="models") as models:
                 models_tab(models)
             for title, build in further:

@@ -10,8 +10,6 @@ import base64
 import dataclasses
 import functools
 import io
-import re
-import secrets
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
@@ -25,30 +23,18 @@ from narrator.records import NarratorError
 from narrator.ui.accessibility import status
 from narrator.ui.handlers import Made
 from narrator.ui.limits import alone
+from narrator.ui.visitors import owner
 from narrator.uploads import new_archive
 
 SHOWN = 100  # of the newest: a longer table helps nobody
 MOST_OF_A_VISITOR = 200
-_SECRET = re.compile(r"[\w-]{43}", re.ASCII)
 _THUMBNAIL = (112, 84)  # pixels at most
 NONE_YET = "<p>No correction is kept yet. Describe a picture, edit the description, then press Keep correction.</p>"
 
 
-def visitor_of(known: Any) -> str:
-    """The secret of a browser: the one that it has, else a new one. "" where the page serves one person."""
-    if alone():
-        return ""
-    return known if isinstance(known, str) and _SECRET.fullmatch(known) else secrets.token_urlsafe(32)
-
-
 def corrections(visitor: Any) -> Corrections:
-    """The visitor's own. Raises NarratorError for a browser without a secret on a page that serves several people."""
-    if alone():
-        return corrections_of()
-    if not isinstance(visitor, str) or not _SECRET.fullmatch(visitor):
-        raise NarratorError("This browser keeps nothing for this page, so corrections could not be told apart from "
-                            "those of others: allow it to, then load the page again.")
-    return corrections_of(visitor)
+    """The visitor's own. Raises NarratorError as `narrator.ui.visitors.owner` does."""
+    return corrections_of(owner(visitor))
 
 
 def is_edited(text: str | None, made: Made | None) -> bool:

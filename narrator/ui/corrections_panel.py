@@ -44,13 +44,11 @@ class _Panel:
         return [self.accordion, self.table, self.choice, self.actions, self.zip]
 
 
-def corrections_panel(parts: Parts, page: Any, tab: Any) -> None:
+def corrections_panel(parts: Parts, tab: Any, visitor: tuple[Any, Any]) -> None:
     """Build the list below what is there, and wire it and the button that keeps a correction."""
     import gradio as gr
 
-    panel = _Panel()
-    # Whoever has the browser has the secret; encrypting it there, as Gradio does, adds nothing to that.
-    panel.visitor = gr.State("") if alone() else gr.BrowserState("", storage_key="narrator-visitor", secret="narrator")
+    panel = _Panel(visitor=visitor[0])
     with gr.Accordion(correcting.title("") if alone() else "Corrections", open=False,
                       elem_id="corrections") as panel.accordion:
         panel.table = gr.HTML("", elem_id="corrections-table")
@@ -69,7 +67,7 @@ def corrections_panel(parts: Parts, page: Any, tab: Any) -> None:
                 panel.no = gr.Button("Keep them", size="md", elem_id="corrections-no", min_width=110)
                 panel.yes = gr.Button("Delete all", size="md", elem_id="corrections-yes", min_width=110,
                                       variant="stop")
-    _wire_visitor(panel, page, tab)
+    _wire_visitor(panel, visitor[1], tab)
     _wire_keeping(parts, panel)
     _wire_deleting(parts, panel)
     _wire_export(parts, panel)
@@ -85,15 +83,12 @@ def _shown(visitor: Any) -> list[Any]:
             gr.Column(visible=bool(found.choices)), gr.DownloadButton(visible=False)]
 
 
-def _wire_visitor(panel: _Panel, page: Any, tab: Any) -> None:
-    """A browser gets its secret when it first loads the page; the list is made when somebody opens it."""
+def _wire_visitor(panel: _Panel, arrived: Any, tab: Any) -> None:
+    """The list is made when somebody opens it; its title tells how many there are."""
     import gradio as gr
 
-    def arrive(known: Any) -> Any:
-        visitor = correcting.visitor_of(known)
-        return visitor, gr.Accordion(label=correcting.title(visitor))
-
-    page.load(arrive, panel.visitor, [panel.visitor, panel.accordion], queue=False, **QUIETLY)
+    arrived.then(lambda visitor: gr.Accordion(label=correcting.title(visitor)), panel.visitor, panel.accordion,
+                 queue=False, **QUIETLY)
     tab.select(lambda visitor: gr.Accordion(label=correcting.title(visitor)), panel.visitor, panel.accordion,
                queue=False, **QUIETLY)
     panel.accordion.expand(_shown, panel.visitor, panel.shown(), queue=False, **QUIETLY)

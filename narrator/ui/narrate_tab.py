@@ -18,8 +18,9 @@ from narrator.ui.voice import choosing_voice, sound_player, wire_speaking
 from narrator.ui.work import QUIETLY
 
 
-def narrate_tab(page: Any, tab: Any) -> Parts:
-    """Build the tab `tab` inside `page`, the `gr.Blocks` that is open; its widgets."""
+def narrate_tab(page: Any, tab: Any, visitor: tuple[Any, Any]) -> Parts:
+    """Build the tab `tab` inside `page`, the `gr.Blocks` that is open, for a `visitor` (narrator.ui.visitors); its
+    widgets."""
     import gradio as gr
 
     parts = Parts()
@@ -38,7 +39,7 @@ def narrate_tab(page: Any, tab: Any) -> Parts:
     _wire_giving(parts)
     wire_variants(parts, page, tab)
     _wire_keeping(parts)
-    corrections_panel(parts, page, tab)
+    corrections_panel(parts, tab, visitor)
     return parts
 
 

@@ -46,7 +46,9 @@ def theme() -> Any:
 
 
 def look() -> dict[str, Any]:
-    """What `Blocks.launch` is given for looks: theme, style sheet, and the script that names the unnamed."""
-    return {"theme": theme(), "css": (HERE / "page.css").read_text(encoding="utf-8"),
-            "js": (HERE / "page.js").read_text(encoding="utf-8"),
-            "head": f'<meta name="theme-color" content="{TEAL}"><meta name="color-scheme" content="light dark">'}
+    """What `Blocks.launch` is given for looks: theme, the style sheets, and the scripts that name the unnamed."""
+    sheets = [path.read_text(encoding="utf-8") for path in sorted(HERE.glob("*.css"))]
+    others = [path.read_text(encoding="utf-8") for path in sorted(HERE.glob("*.js")) if path.name != "page.js"]
+    return {"theme": theme(), "css": "\n".join(sheets), "js": (HERE / "page.js").read_text(encoding="utf-8"),
+            "head": f'<meta name="theme-color" content="{TEAL}"><meta name="color-scheme" content="light dark">'
+                    + "".join(f"<script>{script}</script>" for script in others)}
