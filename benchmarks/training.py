@@ -15,14 +15,16 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import multiprocessing
+import os
 import platform
 import resource
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +35,13 @@ from narrator.records import NarratorError
 from trainer.config import Stage, TrainingConfig, load_config
 from trainer.data import resolve_data_root
 
-PRESETS = Path(__file__).resolve().parent.parent / "trainer" / "presets"
+PROJECT = Path(__file__).resolve().parent.parent
+PRESETS = PROJECT / "trainer" / "presets"
 SMALL = ("photo-captioner", "vit-gpt2-small", "prompt-narrator", "prompt-narrator-vivid", "picture-qa", "digit-reader")
 MEASURED = ("caption", "answer", "picture_tokens")  # objectives that a plain script can have
+# Each process is a copy of one that has imported the libraries and done nothing else.
+FRESH = multiprocessing.get_context("forkserver")
+IMPORTED = ["torch", "transformers", "trainer.loop", "benchmarks.training_peers"]
 WARM = 3  # steps that are not counted
 SAME = 0.02  # relative difference of losses that counts as the same: features are kept in 16 bits
 
@@ -49,12 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--repeats", type=positive, default=3, help="runs of each")
     parser.add_argument("--pictures", type=positive, default=400, help="of each data set, read at most")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--stage", help=argparse.SUPPRESS)  # in the process that measures one side
-    parser.add_argument("--side", choices=("same", "ours", "peer", "longest"), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    if options.side:
-        print(json.dumps(one_side(options)))
-        return 0
+    FRESH.set_forkserver_preload(IMPORTED)
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
     figures = [compare(options, preset, stage) for preset in options.presets
                for stage in _load(options, preset).stages if stage.objective in MEASURED]
     print(json.dumps(figures) if options.json else "\n".join(map(told, figures)))
@@ -67,8 +70,8 @@ def compare(options: argparse.Namespace, preset: str, stage: Stage) -> dict[str,
     found: dict[str, Any] = {"preset": config.name, "stage": stage.name, "processor": platform.processor()}
     sides = ["ours", "peer"] + (["longest"] if config.recipe == "causal_lm" else [])
     try:
-        found["losses"] = _child(options, preset, stage, "same")
-        runs = {side: [_child(options, preset, stage, side) for _ in range(options.repeats)] for side in sides}
+        found["losses"] = _apart(options, preset, stage, "same")
+        runs = {side: [_apart(options, preset, stage, side) for _ in range(options.repeats)] for side in sides}
     except NarratorError as error:
         return {**found, "left_out": str(error)}
     for side in sides:
@@ -92,21 +95,23 @@ def told(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def one_side(options: argparse.Namespace) -> dict[str, float]:
-    """Measure one side in this process. Raises SystemExit when the two do not compute the same loss."""
+def one_side(options: argparse.Namespace, preset: str, stage_name: str, side: str) -> dict[str, float]:
+    """Measure one side in this process: same, ours, peer or longest. Raises SystemExit when the two do not compute the
+    same loss."""
     from transformers import set_seed
 
-    config = _load(options, options.presets[0])
-    stage = dataclasses.replace(next(one for one in config.stages if one.name == options.stage), evaluations=1)
+    sys.stdout = sys.stderr  # what libraries print is no figure
+    config = _load(options, preset)
+    stage = dataclasses.replace(next(one for one in config.stages if one.name == stage_name), evaluations=1)
     config = dataclasses.replace(config, stages=[stage], curriculum=0.0, text=[], data=[
         dataclasses.replace(source, limit=min(options.pictures, source.limit or options.pictures))
         for source in config.data])
     set_seed(config.seed)
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(config, resolve_data_root(options.data_root), Path(folder), options.steps + WARM)
-        if options.side == "same":
+        if side == "same":
             return bench.same()
-        return bench.ours() if options.side == "ours" else bench.peer(longest=options.side == "longest")
+        return bench.ours() if side == "ours" else bench.peer(longest=side == "longest")
 
 
 class Bench:
@@ -203,19 +208,11 @@ class Bench:
         return sum(counts) / len(counts)
 
 
-def _child(options: argparse.Namespace, preset: str, stage: Stage, side: str) -> dict[str, float]:
-    """What one side measures in a process of its own. NarratorError where the data or a base is not here."""
-    command = [sys.executable, __file__, preset, "--side", side, "--stage", stage.name, "--steps", str(options.steps),
-               "--pictures", str(options.pictures)]
-    command += ["--data-root", options.data_root] if options.data_root else []
-    done = subprocess.run(command, capture_output=True, text=True)
-    lines = done.stderr.strip().splitlines() or [""]
-    if done.returncode:
-        if lines[-1].startswith("narrator.records.NarratorError: "):
-            raise NarratorError(lines[-1].partition(": ")[2])
-        raise SystemExit(f"{preset}, {stage.name}, {side}: {done.stderr[-2000:]}")
-    measured: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
-    return measured
+def _apart(options: argparse.Namespace, preset: str, stage: Stage, side: str) -> dict[str, float]:
+    """What one side measures in a process of its own, whose memory nothing else has used. NarratorError where the data
+    or a base is not here."""
+    with ProcessPoolExecutor(1, mp_context=FRESH) as process:
+        return process.submit(one_side, options, preset, stage.name, side).result()
 
 
 def _load(options: argparse.Namespace, preset: str) -> TrainingConfig:

@@ -1,5 +1,5 @@
-"""The command line: `python -m narrator describe | speak | evaluate | score | variants | pull | remove |
-adapter | merge | export | push | corrections`.
+"""The command line: `python -m narrator describe | batch | speak | evaluate | score | agreement | variants | pull |
+remove | adapter | merge | export | push | corrections | history | compare`.
 
 Exit codes: 0 all done; 1 a photograph failed; 2 nothing could be done, for a reason given in one sentence on stderr;
 130 stopped by Ctrl-C.
@@ -17,10 +17,14 @@ from collections.abc import Sequence
 
 from narrator.commands import (
     adapter,
+    agreement,
+    batch,
+    compare,
     corrections,
     describe,
     evaluate,
     export,
+    history,
     merge,
     pull,
     push,
@@ -32,9 +36,10 @@ from narrator.commands import (
 from narrator.commands.common import warn
 from narrator.records import NarratorError
 
-COMMANDS = {"describe": describe, "speak": speak, "evaluate": evaluate, "score": score, "variants": variants,
-            "pull": pull, "remove": remove, "adapter": adapter, "merge": merge, "export": export, "push": push,
-            "corrections": corrections}
+COMMANDS = {"describe": describe, "batch": batch, "speak": speak, "evaluate": evaluate, "score": score,
+            "agreement": agreement, "variants": variants, "pull": pull, "remove": remove, "adapter": adapter,
+            "merge": merge, "export": export, "push": push, "corrections": corrections, "history": history,
+            "compare": compare}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

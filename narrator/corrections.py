@@ -7,37 +7,28 @@ each change and is what a training reads. The newest correction of a picture (an
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import datetime
 import hashlib
-import json
-import os
 import shutil
-import threading
-import time
 import uuid
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from narrator.files import write_together, write_whole
+from narrator.files import write_whole
+from narrator.keeping import CHANGING, Page, Shelf, as_json, holds, jpeg, readable, shelf, stamp, written
 from narrator.records import NarratorError
-from narrator.rows import BadRow, check_text, load_json
+from narrator.rows import BadRow, check_text
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-HISTORY = Path(__file__).resolve().parent.parent / "history"
 DATA = "captions.jsonl"
 HELD_OUT = 0.25  # of the pictures
 LONG_SIDE = 2048  # pixels: a larger picture is made smaller before it is kept
 MAX_TEXT = 4000  # characters
-MOST = 10_000  # corrections of an owner
-FORGOTTEN_S = 30 * 24 * 3600  # seconds: how long the corrections of a visitor stay after the last one
 _TEXTS = ("before", "after", "variant", "prompt", "time", "sha256")
-_CHANGING = threading.RLock()  # the list and what is made of it change together
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,49 +53,32 @@ class Kept:
     problems: tuple[str, ...]
 
 
-def history_folder() -> Path:
-    """NARRATOR_HISTORY, else `history/` of the project."""
-    named = os.environ.get("NARRATOR_HISTORY", "")
-    return Path(named).expanduser() if named else HISTORY
-
-
 def corrections_of(visitor: str = "") -> Corrections:
     """The corrections of whoever uses this machine alone (""), or of a visitor, known by a secret of their browser."""
-    if not visitor:
-        return Corrections(history_folder() / "corrections")
-    owner = hashlib.sha256(visitor.encode()).hexdigest()[:32]  # whoever sees the folder learns no secret
-    return Corrections(history_folder() / "visitors" / owner / "corrections")
-
-
-def sweep_visitors() -> None:
-    """Delete what visitors have left alone for FORGOTTEN_S."""
-    with contextlib.suppress(OSError):
-        for folder in (history_folder() / "visitors").iterdir():
-            rows = folder / "corrections" / "rows"
-            if (rows if rows.is_dir() else folder).stat().st_mtime < time.time() - FORGOTTEN_S:
-                shutil.rmtree(folder, ignore_errors=True)
+    return Corrections(shelf("corrections", visitor))
 
 
 class Corrections:
-    """The corrections in a folder, which is made when the first one is kept."""
+    """The corrections on a shelf."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.rows, self.pictures = folder, folder / "rows", folder / "pictures"
+    def __init__(self, kept: Shelf) -> None:
+        self.shelf, self.folder, self.rows, self.pictures = kept, kept.folder, kept.rows, kept.folder / "pictures"
 
     def count(self) -> int:
         """How many there are, damaged ones included."""
-        return sum(1 for _ in self._files())
+        return self.shelf.count()
 
     def all(self) -> Kept:
         """All that can be read. Nothing is changed."""
-        found, problems = [], []
-        for path in self._files():
-            try:
-                found.append(self._read(path))
-            except (NarratorError, BadRow) as error:
-                problems.append(str(error))
+        found, problems = readable(self.shelf.names(), self._read)
         found.sort(key=lambda one: (one.time, one.id), reverse=True)
         return Kept(corrections=tuple(found), problems=tuple(problems))
+
+    def page(self, start: int, count: int, words: str = "") -> Page[Correction]:
+        """Some, the newest first: of those that hold all the words, where there are any."""
+        kept = self.all()
+        found = [one for one in kept.corrections if holds(words, one.before, one.after, one.prompt, one.variant)]
+        return Page(rows=tuple(found[start:start + count]), problems=kept.problems, total=len(found), start=start)
 
     def keep(self, picture: Image, *, before: str, after: str, variant: str, prompt: str = "") -> Correction:
         """Keep a correction. Raises NarratorError for a text that is none, is unchanged or too long, and when it cannot
@@ -116,23 +90,19 @@ class Corrections:
             raise NarratorError("The description is unchanged: edit it first.")
         asked = hashlib.sha256(f"{sha256}\n{prompt}".encode(errors="replace")).hexdigest()
         made = Correction(id=asked[:16], picture=self.pictures / f"{sha256}.jpg", sha256=sha256, before=before,
-                          after=after, variant=variant, prompt=prompt,
-                          time=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"))
-        with _CHANGING, _written("The correction was not kept"):
+                          after=after, variant=variant, prompt=prompt, time=stamp()[1])
+        with CHANGING, written("The correction was not kept"):
             others = [one for one in self.all().corrections if one.id != made.id]
-            if len(others) >= MOST:
-                raise NarratorError(f"There are {MOST:,} corrections already: export them, then delete some.")
-            _private(self.rows)
-            _private(self.pictures)
-            seen = {} if made.picture.exists() else {made.picture: _jpeg(picture)}
-            write_together({**seen, self.folder / DATA: _data([made, *others]),
-                            self.rows / f"{made.id}.json": _json(_row(made))})
+            if len(others) >= self.shelf.most:
+                raise NarratorError(f"You have {self.shelf.most:,} corrections already: export them, then delete some.")
+            seen = {} if made.picture.exists() else {made.picture: jpeg(picture, LONG_SIDE)}
+            self.shelf.put(made.id, _row(made), {**seen, self.folder / DATA: _data([made, *others])})
         return made
 
     def delete(self, correction_id: str) -> None:
         """Delete one, and its picture where no other row names it. Raises NarratorError where there is none of that
         id."""
-        with _CHANGING, _written("The correction was not deleted"):
+        with CHANGING, written("The correction was not deleted"):
             kept = self.all().corrections
             gone = next((one for one in kept if one.id == correction_id), None)
             if gone is None:
@@ -140,16 +110,15 @@ class Corrections:
             write_whole(self.folder / DATA, _data(one for one in kept if one is not gone))
             (self.rows / f"{gone.id}.json").unlink()
             # Damaged rows count, too: they may be mended.
-            if not any(gone.sha256.encode() in path.read_bytes() for path in self._files()):
+            if not any(gone.sha256.encode() in path.read_bytes() for path in self.rows.glob("[!.]*.json")):
                 gone.picture.unlink(missing_ok=True)
             if not self.count():
                 shutil.rmtree(self.folder)
 
     def clear(self) -> None:
         """Delete all, damaged ones included."""
-        with _CHANGING, _written("The corrections were not deleted"):
-            if self.folder.exists():
-                shutil.rmtree(self.folder)
+        with CHANGING, written("The corrections were not deleted"):
+            self.shelf.clear()
 
     def export(self, into: Path, held_out: float = HELD_OUT) -> Kept:
         """Copy all into a new folder that a training reads: whole, or not at all.
@@ -162,7 +131,7 @@ class Corrections:
             raise NarratorError(f"{into} is there already: name a new folder.")
         part = into.absolute().with_name(f".{into.name}.{uuid.uuid4().hex}.part")
         try:
-            with _written(f"Nothing was exported to {into}", "free some space, or choose another folder"):
+            with written(f"Nothing was exported to {into}", "free some space, or choose another folder"):
                 (part / "pictures").mkdir(parents=True)
                 for path in {one.picture for one in kept.corrections}:
                     shutil.copyfile(path, part / "pictures" / path.name)
@@ -175,7 +144,7 @@ class Corrections:
     def pack(self, archive: Path, held_out: float = HELD_OUT) -> Kept:
         """The same as a zip file at `archive`."""
         kept = self._some()
-        with _written("No zip was made", "free some space"), zipfile.ZipFile(archive, "w") as file:
+        with written("No zip was made", "free some space"), zipfile.ZipFile(archive, "w") as file:
             file.writestr(f"corrections/{DATA}", _data(kept.corrections, held_out))
             for path in sorted({one.picture for one in kept.corrections}):
                 file.write(path, f"corrections/pictures/{path.name}")
@@ -187,17 +156,9 @@ class Corrections:
             raise NarratorError(" ".join(["There are no corrections to export.", *kept.problems]))
         return kept
 
-    def _files(self) -> Iterator[Path]:
-        return (path for path in self.rows.glob("*.json") if not path.name.startswith("."))
-
-    def _read(self, path: Path) -> Correction:
+    def _read(self, name: str) -> Correction:
         """One row. Raises NarratorError or BadRow when it or its picture is damaged."""
-        try:
-            values = load_json(path.read_bytes(), str(path))
-        except OSError as error:
-            raise NarratorError(f"{path} cannot be read ({error.strerror}).") from None
-        if not isinstance(values, dict) or not all(isinstance(values.get(name), str) for name in _TEXTS):
-            raise NarratorError(f"{path} is damaged: delete it, or restore it.")
+        values, path = self.shelf.load(name, _TEXTS), self.rows / f"{name}.json"
         after = check_text(values["after"], "'after'", str(path))
         picture = self.pictures / f"{_safe(values['sha256'])}.jpg"
         if not picture.is_file():
@@ -224,14 +185,6 @@ def split_of(hashes: Iterable[str], held_out: float = HELD_OUT) -> dict[str, str
     return splits
 
 
-def _jpeg(picture: Image) -> bytes:
-    from narrator.pictures import picture_bytes
-
-    small = picture.convert("RGB")
-    small.thumbnail((LONG_SIDE, LONG_SIDE))
-    return picture_bytes(small, "JPEG")
-
-
 def _data(corrections: Iterable[Correction], held_out: float = HELD_OUT) -> bytes:
     """JSON lines as a training reads them."""
     corrections = sorted(corrections, key=lambda one: (one.time, one.id))
@@ -240,11 +193,7 @@ def _data(corrections: Iterable[Correction], held_out: float = HELD_OUT) -> byte
         {"image": f"pictures/{one.picture.name}", "captions": [one.after], "split": splits[one.sha256],
          **({"prompt": one.prompt} if one.prompt else {}), "before": one.before, "variant": one.variant,
          "time": one.time} for one in corrections]
-    return b"".join(_json(row) for row in rows)
-
-
-def _json(row: dict[str, Any]) -> bytes:
-    return (json.dumps(row, ensure_ascii=False) + "\n").encode(errors="replace")  # halves of a sign, from a browser
+    return b"".join(as_json(row) for row in rows)
 
 
 def _row(one: Correction) -> dict[str, str]:
@@ -259,22 +208,3 @@ def _checked(text: str) -> str:
     if len(text) > MAX_TEXT:
         raise NarratorError(f"The description has {len(text):,} characters; shorten it to {MAX_TEXT:,}.")
     return text
-
-
-def _private(folder: Path) -> None:
-    """Make a folder that only its owner may look into."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for part in (folder, folder.parent):
-        with contextlib.suppress(OSError):  # a file system without permissions
-            part.chmod(0o700)
-
-
-@contextlib.contextmanager
-def _written(what: str, remedy: str = "free some space, or set NARRATOR_HISTORY to a folder that can be written to"
-             ) -> Iterator[None]:
-    """What the system says of a full or locked disk, in a sentence."""
-    try:
-        yield
-    except OSError as error:
-        raise NarratorError(f"{what} ({error.strerror or error}): {remedy}, then try again. What was kept before is "
-                            "unchanged.") from error

@@ -18,7 +18,7 @@ from narrator.families import family_class
 from narrator.hub import resolve
 from narrator.records import Family, NarratorError, Variant
 from narrator.turns import Stopped, Turns
-from narrator.weights import bytes_needed, check_checkpoint, free_bytes
+from narrator.weights import adapter_bytes, bytes_needed, check_checkpoint, free_bytes, tensors_of
 
 Announce = Callable[[str], None]
 _ELSEWHERE = "remote"  # the family whose models run on a server
@@ -70,6 +70,14 @@ class Engine:
         """Ids of the variants in memory, least recently used first."""
         with self._guard:
             return list(self._loaded)
+
+    def memory(self, variant_id: str) -> tuple[int, tuple[str, ...]]:
+        """(bytes of the weights that a variant holds in memory, ids of the others that hold some of the same);
+        (0, ()) where it is not loaded. Meant for whoever holds the device's turn."""
+        with self._guard:
+            held = {name: tensors_of(one.family) for name, one in self._loaded.items()}
+        mine = held.pop(variant_id, {})
+        return sum(mine.values()), tuple(name for name, others in held.items() if mine.keys() & others.keys())
 
     def outlook(self, variant: Variant) -> str:
         """A status sentence for what `use` is about to do."""
@@ -158,15 +166,26 @@ class Engine:
             announce(_loading(variant))
         check_checkpoint(variant)
         _check_adapter(variant)
-        self._make_room(variant, device)
-        family = _load(variant, device)
+        other = self._sharing(variant, stamp)
+        self._make_room(variant, device, bytes_needed(variant) if other is None else adapter_bytes(variant))
+        family = _load(variant, device, other)
         with self._guard:
             self._loaded[variant.id] = _Loaded(family=family, variant=variant, device=device, stamp=stamp)
         return family
 
-    def _make_room(self, variant: Variant, device: str) -> None:
-        """Let go of the least recently used until the variant fits. Raises NarratorError when it cannot."""
-        least, most = bytes_needed(variant)
+    def _sharing(self, variant: Variant, stamp: int) -> Family | None:
+        """A family in memory on whose weights the variant can stand: a base and its adapters share one copy."""
+        with self._guard:
+            held = list(self._loaded.values())
+        return next((one.family for one in held if (one.variant.family, one.variant.source, one.stamp)
+                     == (variant.family, variant.source, stamp) and hasattr(one.family, "shares")
+                     and one.family.shares(variant)), None)
+
+    def _make_room(self, variant: Variant, device: str, needs: tuple[int, int]) -> None:
+        """Let go of the least recently used until the variant fits. Raises NarratorError when it cannot.
+
+        needs: (least, most) bytes."""
+        least, most = needs
         while self._free(device) < most + MARGIN_BYTES:
             with self._guard:
                 oldest = next((name for name, held in self._loaded.items() if held.device == device), None)
@@ -224,13 +243,16 @@ def _check_adapter(variant: Variant) -> None:
                             f"{MANIFEST}.")
 
 
-def _load(variant: Variant, device: str) -> Family:
-    """Build the family; whatever its libraries say about unusable files becomes one sentence."""
+def _load(variant: Variant, device: str, other: Family | None) -> Family:
+    """Build the family, on the weights of `other` where there is one; whatever its libraries say about unusable files
+    becomes one sentence."""
     from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
 
     kind = family_class(variant.family)
     try:
+        if other is not None:
+            return other.beside(variant)  # type: ignore[attr-defined]
         return kind(variant, device)  # type: ignore[call-arg]
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, SafetensorError,
             StrictDataclassError) as error:

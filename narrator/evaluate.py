@@ -77,6 +77,40 @@ def measure(variant_id: str, data: Path, rows: Sequence[HeldOut], *, settings: G
                         seconds=time.perf_counter() - started)
 
 
+def check_askable(variant: Variant, data: Path | str, rows: Sequence[HeldOut], settings: GenerationSettings
+                  ) -> dict[str, list[HeldOut]]:
+    """The rows by task. Raises NarratorError for rows that this variant cannot be asked, or whose scores have the same
+    names."""
+    parts = {task: [row for row in rows if row.task == task] for task in (QUESTIONS, CAPTIONS, PROMPTS, CLASSES)}
+    if not variant.inputs.image and any(row.image is not None for row in rows):
+        raise NarratorError(f"{variant.title} sees no pictures, and {data} has rows with pictures: give rows with "
+                            "prompt and references, or take another model.")
+    if not variant.inputs.text and (parts[PROMPTS] or parts[QUESTIONS]):
+        raise NarratorError(f"{variant.title} takes no prompts, and {data} has rows that ask: give rows with image "
+                            "and captions, or take another model.")
+    alike = ((CAPTIONS, PROMPTS, CLASSES), (QUESTIONS, CLASSES))  # scores of the same names
+    if any(sum(bool(parts[task]) for task in tasks) > 1 for tasks in alike):
+        raise NarratorError(f"{data} mixes rows whose scores have the same names ("
+                            f"{', '.join(task for task in parts if parts[task])}): measure each in a file of its "
+                            "own, or by --split.")
+    if parts[CLASSES] and settings != GenerationSettings():
+        raise NarratorError("Classes are told without any generation settings: leave these out.")
+    return parts
+
+
+def losses_of(variant_id: str, rows: Sequence[HeldOut], within: Callable[[int], Progress]) -> dict[int, np.ndarray]:
+    """Line -> (4,): nats and tokens of the row's answer, then of everything, by a variant that can tell them. within:
+    progress of so many rows."""
+    found: dict[int, np.ndarray] = {}
+    with shared_engine().use(variant_id) as family:
+        for longest in dict.fromkeys(row.max_tokens for row in rows):
+            part = [row for row in rows if row.max_tokens == longest]
+            sums = family.answer_losses([(row.prompt, row.answer) for row in part], longest,  # type: ignore[attr-defined]
+                                        within(len(part)))
+            found |= {row.line: sums[place] for place, row in enumerate(part)}
+    return found
+
+
 @dataclasses.dataclass(kw_only=True)
 class _Measurement:
     """One variant on the rows of one file. n: rows that count so far."""
@@ -92,8 +126,7 @@ class _Measurement:
 
     def run(self, rows: Sequence[HeldOut]) -> dict[str, Score]:
         """The scores of all that the rows ask for."""
-        parts = {task: [row for row in rows if row.task == task] for task in (QUESTIONS, CAPTIONS, PROMPTS, CLASSES)}
-        self._check(parts)
+        parts = check_askable(self.variant, self.data, rows, self.settings)
         losses = self._tells_losses(parts[PROMPTS])
         self.total = len(rows) + (sum(bool(row.answer) for row in parts[PROMPTS]) if losses else 0)
         scores: dict[str, Score] = {}
@@ -106,23 +139,6 @@ class _Measurement:
         if parts[CLASSES]:
             scores |= self._classes(parts[CLASSES])
         return scores
-
-    def _check(self, parts: dict[str, list[HeldOut]]) -> None:
-        """Raise NarratorError for rows that this variant cannot be asked, or whose scores have the same names."""
-        title, inputs = self.variant.title, self.variant.inputs
-        if not inputs.image and any(row.image is not None for part in parts.values() for row in part):
-            raise NarratorError(f"{title} sees no pictures, and {self.data} has rows with pictures: give rows with "
-                                "prompt and references, or take another model.")
-        if not inputs.text and (parts[PROMPTS] or parts[QUESTIONS]):
-            raise NarratorError(f"{title} takes no prompts, and {self.data} has rows that ask: give rows with image "
-                                "and captions, or take another model.")
-        alike = ((CAPTIONS, PROMPTS, CLASSES), (QUESTIONS, CLASSES))  # scores of the same names
-        if any(sum(bool(parts[task]) for task in tasks) > 1 for tasks in alike):
-            raise NarratorError(f"{self.data} mixes rows whose scores have the same names ("
-                                f"{', '.join(task for task in parts if parts[task])}): measure each in a file of its "
-                                "own, or by --split.")
-        if parts[CLASSES] and self.settings != GenerationSettings():
-            raise NarratorError("Classes are told without any generation settings: leave these out.")
 
     def _captions(self, rows: Sequence[HeldOut]) -> dict[str, Score]:
         from narrator.metrics.scores import caption_scores
@@ -140,7 +156,8 @@ class _Measurement:
     def _prompts(self, rows: Sequence[HeldOut], *, losses: bool) -> dict[str, Score]:
         from narrator.metrics.prompts import answer_scores, loss_scores
 
-        sums = self._losses([row for row in rows if row.answer]) if losses else {}
+        asked = [row for row in rows if row.answer]
+        sums = losses_of(self.variant.id, asked, self._within) if losses else {}
         said = self._said(rows, self.settings)
         told = [row for row in rows if row.line in said]
         scores = answer_scores([row.prompt for row in told], [row.texts for row in told], list(said.values()))
@@ -161,17 +178,6 @@ class _Measurement:
             log.warning("%s cannot tell the loss of a given answer: loss and perplexity are left out.",
                         self.variant.title)
         return able
-
-    def _losses(self, rows: Sequence[HeldOut]) -> dict[int, np.ndarray]:
-        """Line -> (4,): nats and tokens of the answer, then of everything."""
-        found: dict[int, np.ndarray] = {}
-        with shared_engine().use(self.variant.id) as family:
-            for longest in dict.fromkeys(row.max_tokens for row in rows):
-                part = [row for row in rows if row.max_tokens == longest]
-                sums = family.answer_losses([(row.prompt, row.answer) for row in part], longest,  # type: ignore[attr-defined]
-                                            self._within(len(part)))
-                found |= {row.line: sums[place] for place, row in enumerate(part)}
-        return found
 
     def _classes(self, rows: Sequence[HeldOut]) -> dict[str, Score]:
         from narrator.metrics.classification import told_scores

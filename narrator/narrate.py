@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import functools
 import hashlib
 import itertools
 import threading
@@ -45,8 +46,8 @@ class Update:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Request:
-    """A checked request. `started` is on the clock of time.perf_counter."""
+class Request:
+    """A checked request (see `check_request`). `started` is on the clock of time.perf_counter."""
 
     variant: Variant
     pictures: tuple[Image, ...]
@@ -59,10 +60,16 @@ class _Request:
         """The only one, or the first."""
         return self.pictures[0] if self.pictures else None
 
-    @property
+    @functools.cached_property
     def empty(self) -> bool:
         """Whether pictures were given and none of them shows anything."""
         return bool(self.pictures) and all(map(almost_empty, self.pictures))
+
+    @functools.cached_property
+    def sha256(self) -> str | None:
+        """The picture's hash; of several, the SHA-256 of their hashes in order."""
+        hashes = [picture_sha256(picture) for picture in self.pictures]
+        return hashlib.sha256("".join(hashes).encode()).hexdigest() if len(hashes) > 1 else next(iter(hashes), None)
 
     def elapsed(self) -> float:
         """Seconds since the request."""
@@ -79,7 +86,7 @@ def narrate(variant_id: str, image: Given, prompt: str = "", settings: Generatio
     """
     engine = engine or shared_engine()
     variant = find_variant(variant_id, engine.checkpoints)
-    request = _check(variant, image, prompt, settings or GenerationSettings())
+    request = check_request(variant, image, prompt, settings or GenerationSettings())
     if request.empty:
         yield _finished(_narration(request, [], ALMOST_EMPTY, (0.0, request.elapsed())))
         return
@@ -103,22 +110,22 @@ def describe_many(variant_id: str, images: Iterable[Source | None], prompt: str 
     engine = engine or shared_engine()
     settings = settings or GenerationSettings()
     variant = find_variant(variant_id, engine.checkpoints)
-    requests: list[_Request | NarratorError] = []
+    requests: list[Request | NarratorError] = []
     pixels = 0
     prompts = itertools.repeat(prompt) if isinstance(prompt, str) else prompt
     for source, asked in zip(images, prompts, strict=False):
         request = _check_or_error(variant, source, asked, settings)
         requests.append(request)
-        if isinstance(request, _Request) and request.picture is not None:
+        if isinstance(request, Request) and request.picture is not None:
             pixels += request.picture.width * request.picture.height
         if len(requests) >= batch_size or pixels >= MAX_PIXELS:
-            yield from _describe_batch(requests, engine)
+            yield from describe_batch(requests, engine)
             requests, pixels = [], 0
-    yield from _describe_batch(requests, engine)
+    yield from describe_batch(requests, engine)
 
 
-def _check(variant: Variant, image: Given, prompt: str, settings: GenerationSettings) -> _Request:
-    """Open and check what was given. Raises NarratorError that says what is missing."""
+def check_request(variant: Variant, image: Given, prompt: str, settings: GenerationSettings) -> Request:
+    """Open and check what was given, for `describe_batch`. Raises NarratorError that says what is missing."""
     started = time.perf_counter()
     prompt = (prompt or "").strip() or variant.default_prompt
     mode = find_mode(variant, prompt)
@@ -130,7 +137,7 @@ def _check(variant: Variant, image: Given, prompt: str, settings: GenerationSett
         raise NarratorError(f"{variant.title} goes on from a prompt: write one first.")
     if len(prompt) > MAX_PROMPT:
         raise NarratorError(f"The prompt has {len(prompt):,} characters; shorten it to {MAX_PROMPT:,}.")
-    return _Request(variant=variant, pictures=_opened(sources), prompt=prompt if variant.inputs.text else "",
+    return Request(variant=variant, pictures=_opened(sources), prompt=prompt if variant.inputs.text else "",
                     settings=settings, started=started)
 
 
@@ -158,18 +165,18 @@ def _opened(sources: Sequence[Source]) -> tuple[Image, ...]:
 
 
 def _check_or_error(variant: Variant, image: Source | None, prompt: str,
-                    settings: GenerationSettings) -> _Request | NarratorError:
+                    settings: GenerationSettings) -> Request | NarratorError:
     try:
-        return _check(variant, image, prompt, settings)
+        return check_request(variant, image, prompt, settings)
     except NarratorError as error:
         return error
 
 
-def _stream(request: _Request, engine: Engine, stop: threading.Event | None, pieces: list[Piece]) -> Iterator[Update]:
+def _stream(request: Request, engine: Engine, stop: threading.Event | None, pieces: list[Piece]) -> Iterator[Update]:
     """Generate under the device lock, collecting `pieces`. Raises Stopped within a step of `stop`."""
     first = last = 0.0
     with engine.use(request.variant.id, stop=stop) as family:
-        _refuse_unsupported(family, request)
+        refuse_unsupported(family, request.variant, request.settings)
         yield Update(text="", status="Describing …")
         with contextlib.closing(_generation(family, request)) as stream:  # type: ignore[type-var]
             for piece in stream:
@@ -186,7 +193,7 @@ def _stream(request: _Request, engine: Engine, stop: threading.Event | None, pie
     yield _finished(done, _drawn(pieces))
 
 
-def _generation(family: Family, request: _Request) -> Iterator[Piece]:
+def _generation(family: Family, request: Request) -> Iterator[Piece]:
     """The pieces of a request, several pictures in one prompt."""
     if len(request.pictures) < 2:
         return family.stream(request.picture, request.prompt, request.settings)
@@ -198,14 +205,14 @@ def _generation(family: Family, request: _Request) -> Iterator[Piece]:
     return pieces
 
 
-def _describe_batch(requests: list[_Request | NarratorError], engine: Engine) -> Iterator[Narration | NarratorError]:
-    """Describe the good ones of a batch together, and yield all in order."""
-    wanted = [request for request in requests if isinstance(request, _Request) and not request.empty]
+def describe_batch(requests: list[Request | NarratorError], engine: Engine) -> Iterator[Narration | NarratorError]:
+    """Describe the good ones of a batch (one variant, one set of settings) together, and yield all in order."""
+    wanted = [request for request in requests if isinstance(request, Request) and not request.empty]
     made: dict[int, list[Piece]] = {}
     times: dict[int, float] = {}
     if wanted:
         with engine.use(wanted[0].variant.id) as family:
-            _refuse_unsupported(family, wanted[0])
+            refuse_unsupported(family, wanted[0].variant, wanted[0].settings)
             results = family.batch([request.picture for request in wanted], [request.prompt for request in wanted],
                                    wanted[0].settings)
         times = {id(request): request.elapsed() for request in wanted}
@@ -220,23 +227,23 @@ def _describe_batch(requests: list[_Request | NarratorError], engine: Engine) ->
             yield _narration(request, [], ALMOST_EMPTY, (0.0, request.elapsed()))
 
 
-def _refuse_unsupported(family: Family, request: _Request) -> None:
+def refuse_unsupported(family: Family, variant: Variant, settings: GenerationSettings) -> None:
     """Raise NarratorError for a setting that was changed and that the family would leave out in silence."""
     defaults = GenerationSettings()
     for name in getattr(family, "unsupported", ()):
-        if getattr(request.settings, name) != getattr(defaults, name):
-            raise NarratorError(f"{request.variant.title} does not know the setting {name}: leave it at "
+        if getattr(settings, name) != getattr(defaults, name):
+            raise NarratorError(f"{variant.title} does not know the setting {name}: leave it at "
                                 f"{getattr(defaults, name)}, or take another model.")
 
 
-def _narration(request: _Request, pieces: Sequence[Piece], text: str, times: tuple[float, float]) -> Narration:
+def _narration(request: Request, pieces: Sequence[Piece], text: str, times: tuple[float, float]) -> Narration:
     """The finished record of a request. times: seconds to its first and to its last token, taken when it came: what is
     computed here, such as the hash of a large picture, is none of the model's time."""
     told = next((piece for piece in reversed(pieces) if piece.ranked), None)
     return Narration(
         id=uuid.uuid4().hex,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds"),
-        image_sha256=_sha256(request.pictures),
+        image_sha256=request.sha256,
         variant_id=request.variant.id,
         prompt=request.prompt,
         settings=dataclasses.asdict(request.settings),
@@ -251,12 +258,6 @@ def _narration(request: _Request, pieces: Sequence[Piece], text: str, times: tup
         probability=told.ranked[0][1] if told and told.label else None,
         ranked=told.ranked if told else (),
     )
-
-
-def _sha256(pictures: Sequence[Image]) -> str | None:
-    """The picture's hash; of several, the SHA-256 of their hashes in order."""
-    hashes = [picture_sha256(picture) for picture in pictures]
-    return hashlib.sha256("".join(hashes).encode()).hexdigest() if len(hashes) > 1 else next(iter(hashes), None)
 
 
 def _finished(narration: Narration, picture: Image | None = None) -> Update:

@@ -149,7 +149,9 @@ class Family(Protocol):
 
     A family may have `takes_adapter = True` (it puts `variant.adapter` on), `unsupported`, the names of the
     GenerationSettings that it does not know: a request that changes one is refused, and
-    `stream_many(images, prompt, settings)`, which is `stream` about several pictures at once. For measuring
+    `stream_many(images, prompt, settings)`, which is `stream` about several pictures at once. With `shares(variant)`,
+    whether a variant of the same source can stand on the weights in memory, it has `beside(variant)`, which builds the
+    family that does. For measuring
     (narrator.evaluate) it may have `answer_losses`, the loss of answers that are known, and `judge`, what it tells of
     pictures whose classes are known.
     """

@@ -56,6 +56,21 @@ def new_export(name: str) -> contextlib.AbstractContextManager[Path]:
     return _new("exports", name, "No export")
 
 
+def new_data() -> contextlib.AbstractContextManager[Path]:
+    """The same for a folder of data, which is not made yet."""
+    return _new("data", "given", "No data")
+
+
+def new_copy(path: Path) -> Path:
+    """A copy, below the upload folder, of a file that is kept elsewhere. Raises NarratorError where that cannot be."""
+    with _new("copies", path.name, "No copy") as copy:
+        try:
+            shutil.copyfile(path, copy)
+        except OSError as error:
+            raise NarratorError(f"{path.name} cannot be shown ({error.strerror}); it may be gone.") from error
+    return copy
+
+
 @contextlib.contextmanager
 def _new(kind: str, name: str, what: str) -> Iterator[Path]:
     from gradio.utils import get_upload_folder

@@ -53,6 +53,22 @@ def bytes_needed(variant: Variant) -> tuple[int, int]:
     return sum(map(_stored, headers)), int(sum(map(_parameters, headers)) * 4 * 1.2)
 
 
+def adapter_bytes(variant: Variant) -> tuple[int, int]:
+    """The same of a variant whose base is in memory already: its adapter's alone."""
+    if variant.adapter is None:
+        return 0, 0
+    header = _header(Path(variant.adapter) / "adapter_model.safetensors")
+    return _stored(header), int(_parameters(header) * 4 * 1.2)
+
+
+def tensors_of(family: object) -> dict[int, int]:
+    """Address -> bytes of the weights and buffers that a family holds in memory, those of torch modules among its
+    attributes."""
+    modules = [part for part in vars(family).values() if hasattr(part, "parameters") and hasattr(part, "buffers")]
+    storages = [tensor.untyped_storage() for module in modules for tensor in (*module.parameters(), *module.buffers())]
+    return {storage.data_ptr(): storage.nbytes() for storage in storages if storage.nbytes()}
+
+
 def stored_bytes(variant: Variant) -> int:
     """Bytes of the weights on disk, by the catalog's count and dtype; 0 where it does not say how many there are."""
     return variant.parameters * _BYTES.get(variant.dtype, 2)

@@ -2,12 +2,12 @@
 
 import os
 import shutil
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from counted import teller  # noqa: F401  (a fixture)
 from small_hub import served, small  # noqa: F401  (fixtures)
 from training import finished, start, tiny  # noqa: F401  (fixtures)
 
@@ -45,9 +45,9 @@ def data_root() -> Path:
 @pytest.fixture
 def free_port() -> int:
     """A TCP port of 127.0.0.1 that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    import serving
+
+    return serving.free_port()
 
 
 @pytest.fixture(scope="session")

@@ -53,13 +53,17 @@ class Server:
     folder: Path
 
 
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def served_variants(folder: Path) -> contextlib.AbstractContextManager[Server]:
     """A page over the variants of `write_variants`, on a port that is free."""
     write_variants(folder / "checkpoints")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    return served(folder, port, NARRATOR_CHECKPOINTS=str(folder / "checkpoints"))
+    return served(folder, free_port(), NARRATOR_CHECKPOINTS=str(folder / "checkpoints"))
 
 
 @contextlib.contextmanager
@@ -67,7 +71,8 @@ def served(folder: Path, port: int, **environment: str) -> Iterator[Server]:
     """A page that runs until the block ends."""
     foreign = ("GRADIO_", "SPACE_", "NARRATOR_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    kept |= {"GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": str(folder / "uploads"), **environment}
+    kept |= {"GRADIO_SERVER_PORT": str(port), "GRADIO_TEMP_DIR": str(folder / "uploads"),
+             "NARRATOR_HISTORY": str(folder / "history"), **environment}
     log = folder / "log.txt"
     with log.open("w") as out:
         command = [sys.executable, str(ROOT / "tests" / "browser" / "serve.py")]

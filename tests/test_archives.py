@@ -13,9 +13,10 @@ from captioned import picture
 from PIL import Image
 
 from narrator import unpacking
+from narrator.archives import unpack
 from narrator.readers.gathering import read_examples
 from narrator.records import NarratorError
-from trainer.archives import describe_upload, unpack
+from trainer.archives import describe_upload
 
 
 def png(colour: int = 200) -> bytes:

@@ -13,8 +13,9 @@ import pytest
 from command_line import narrator, sentence
 from PIL import Image
 
-from narrator import corrections
-from narrator.corrections import DATA, FORGOTTEN_S, Corrections, corrections_of, split_of, sweep_visitors
+from narrator import corrections, keeping
+from narrator.corrections import DATA, Corrections, corrections_of, split_of
+from narrator.keeping import FORGOTTEN_S, sweep_visitors
 from narrator.pictures import open_picture
 from narrator.readers.gathering import read_examples
 from narrator.records import NarratorError
@@ -271,7 +272,7 @@ def test_visitors_of_a_shared_page_never_meet(history: Path, tmp_path: Path, upl
         assert correcting.listing(forged).choices == [] and correcting.export(forged)[1] is None
     assert not any(ada in str(path) for path in history.rglob("*"))  # who sees the folder learns no secret
     assert not (history / "corrections").exists()
-    monkeypatch.setattr(correcting, "MOST_OF_A_VISITOR", 1)
+    monkeypatch.setattr(keeping, "MOST_OF_A_VISITOR", 1)
     assert "You have 1 corrections already" in correcting.keep("Another.", made_of(tmp_path, 2), ada)[0]
 
 

@@ -1,5 +1,5 @@
-"""Fifty kills at random moments, with SIGKILL: 38 of workers, runs and those who submit, over runs whose steps take
-milliseconds; 12 of one real training, from the import of torch to the saving of a checkpoint.
+"""Fifty kills at random moments, with SIGKILL: 42 of workers, runs and those who submit, over runs whose steps take
+milliseconds; 8 of one real training, from the import of torch to the saving of a checkpoint.
 
 Nothing that a checkpoint holds is lost, no step is another one than it would have been, no job runs twice at once or is
 made twice, and the queue goes on.
@@ -22,7 +22,7 @@ from trainer import queue
 from trainer.events import read_events
 from trainer.jobs import Job, job_state, list_jobs
 
-STRIKES, STRIKES_OF_TORCH = 38, 12
+STRIKES, STRIKES_OF_TORCH = 42, 8  # each of torch costs its import
 STEPS, JOBS = 120, 5
 LOADING_S = 300  # torch takes seconds, and minutes where others hold the processor
 

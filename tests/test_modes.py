@@ -86,8 +86,10 @@ def test_a_picture_is_shown_as_it_is_drawn(loader: Engine) -> None:
     for prompt, image in (("continue", scene()), ("generate 7", None), ("generate-7", b"%PDF is not looked at")):
         updates, done = asked(loader, DIGITS, image, prompt)
         drawn = [update.picture for update in updates if update.picture is not None]
-        assert len(drawn) >= 9 and {picture.size for picture in drawn} == {(8, 8)}
-        assert updates[-1].picture is not None and updates[-1].picture.tobytes() == drawn[-2].tobytes()
+        on_the_way = {picture.size for picture in drawn[:-1]}  # of a class: eight candidates across, four down
+        assert len(drawn) >= 9 and drawn[-1].size == (8, 8)
+        assert on_the_way - {(8, 8)} == (set() if prompt == "continue" else {(64, 32)})
+        assert updates[-1].picture is not None and updates[-1].picture.tobytes() == drawn[-1].tobytes()
         assert done.label is not None and f"reads as the digit {done.label}" in done.text
         assert done.image_sha256 == (picture_sha256(scene()) if prompt == "continue" else None)
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from training import FIRST, STEPS, TOTAL, Start, finish, only, steps_of, train, variant_of, wait_for_step
+from training import FIRST, STEPS, TOTAL, Start, finish, go_on, only, steps_of, train, variant_of, wait_for_step
 
 from trainer.events import read_events
 from trainer.jobs import MANIFEST, job_state, list_jobs
@@ -71,8 +71,7 @@ def test_a_run_that_is_killed_and_stopped_ends_where_it_would_have(start: Start,
     stopped = job_state(run)
 
     _, end = read_events(run / "events.jsonl")
-    code, said = finish(start("resume", run))
-    assert code == 0, said
+    go_on(run)
     assert steps_since(run, end) == list(range(stopped.step + 1, TOTAL + 1))
     whole = only(finished / "runs")
     assert steps_of(run) == steps_of(whole) and list(steps_of(whole)) == list(range(1, TOTAL + 1))
@@ -82,7 +81,7 @@ def test_a_run_that_is_killed_and_stopped_ends_where_it_would_have(start: Start,
     assert ours == theirs and job_state(run).state == "done"
 
 
-def test_an_evaluation_that_a_stop_left_out_is_made_up_for(start: Start, finished: Path, tmp_path: Path) -> None:
+def test_an_evaluation_that_a_stop_left_out_is_made_up_for(finished: Path, tmp_path: Path) -> None:
     """As if the last step of a stage had been stopped before its evaluation: nothing is left but that."""
     run, stage = half_done(finished, tmp_path), "critical"
     home = run / "stages" / stage
@@ -95,8 +94,7 @@ def test_an_evaluation_that_a_stop_left_out_is_made_up_for(start: Start, finishe
     last.write_text(json.dumps(state), encoding="utf-8")
     (home / "ended.json").unlink()
     _, end = read_events(run / "events.jsonl")
-    code, said = finish(start("resume", run))
-    assert code == 0, said[-3000:]
+    go_on(run)
     told = read_events(run / "events.jsonl", end)[0]
     assert [(event["step"], event["score"]) for event in told if event["event"] == "evaluation"] == [
         (TOTAL, scores_of(only(finished / "runs"))[TOTAL])]
@@ -135,8 +133,7 @@ def test_a_disk_that_has_no_room_for_a_checkpoint_keeps_the_last_one(start: Star
     assert "Traceback" not in said and "resume" in said
     assert [name for name in kept if (stage / name / "trainer_state.json").is_file()] == kept
     _, end = read_events(run / "events.jsonl")
-    code, said = finish(start("resume", run))
-    assert code == 0, said[-3000:]
+    go_on(run)
     assert steps_since(run, end) == list(range(FIRST + int(kept[-1].split("-")[1]), TOTAL + 1))
     assert steps_of(run) == steps_of(only(finished / "runs"))
 
@@ -153,7 +150,7 @@ def half_done(finished: Path, tmp_path: Path) -> Path:
     return run
 
 
-def test_a_checkpoint_that_was_cut_short_is_not_resumed_from(start: Start, finished: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_that_was_cut_short_is_not_resumed_from(finished: Path, tmp_path: Path) -> None:
     """What SIGKILL leaves in the middle of a save: a newer checkpoint with torn weights and no state."""
     run = half_done(finished, tmp_path)
     shutil.rmtree(run / "stages" / "critical")
@@ -166,23 +163,21 @@ def test_a_checkpoint_that_was_cut_short_is_not_resumed_from(start: Start, finis
     weights = (last / "model.safetensors").read_bytes()
     (last / "model.safetensors").write_bytes(weights[:len(weights) // 2])
     _, end = read_events(run / "events.jsonl")
-    code, said = finish(start("resume", run))
-    assert code == 0, said[-3000:]
+    go_on(run)
     again = [event["step"] for event in read_events(run / "events.jsonl", end)[0] if event["event"] == "step"]
     assert FIRST < again[0] < FIRST + 36 and again == list(range(again[0], TOTAL + 1))
     assert job_state(run).state == "done"
 
 
 @pytest.mark.parametrize("marked", [True, False], ids=["marked", "killed before the mark"])
-def test_a_stage_that_had_ended_is_not_trained_on(start: Start, finished: Path, tmp_path: Path, marked: bool) -> None:
+def test_a_stage_that_had_ended_is_not_trained_on(finished: Path, tmp_path: Path, marked: bool) -> None:
     """Killed while the dev pictures were described: the steps are over, the stage's report is not there yet."""
     run = half_done(finished, tmp_path)
     stage = run / "stages" / "critical"
     if not marked:
         (stage / "ended.json").unlink()
     _, end = read_events(run / "events.jsonl")
-    code, said = finish(start("resume", run))
-    assert code == 0, said[-3000:]
+    go_on(run)
     assert not [event for event in read_events(run / "events.jsonl", end)[0] if event["event"] == "step"]
     ours, theirs = ((folder / "model.safetensors").read_bytes() for folder in (tmp_path / "out", variant_of(finished)))
     assert ours == theirs

@@ -82,13 +82,6 @@ def test_after_a_resume_the_later_line_counts() -> None:
     assert line.newest == (8, 3.0) and line.lowest == (1, 1.0) and line.highest == (8, 3.0)
 
 
-@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (0.31, 0.48), (2.0, 2.0), (0.0, 0.0), (-3.0, 8e3), (1e-5, 3e-5)])
-def test_ticks_are_round_and_hold_the_curve(low: float, high: float) -> None:
-    found = charts.ticks(low, high)
-    assert 2 <= len(found) <= 7 and found == sorted(found)
-    assert found[0] <= low + 1e-9 and found[-1] >= high - 1e-9
-
-
 def test_a_chart_has_a_name_words_and_a_table() -> None:
     line = series.Series()
     for number in range(1, 61):
@@ -230,9 +223,5 @@ def test_findings_are_told_by_level_and_escaped() -> None:
     assert "about 2 min, 2.0 GB of memory" in html and "a &lt;b&gt;" in html
 
 
-def test_times_and_names_are_for_people() -> None:
-    assert [views.duration(seconds) for seconds in (None, 0, 89, 3600, 7890)] == [
-        "not known yet", "about 1 s", "about 89 s", "about 1 h 0 min", "about 2 h 12 min"]
+def test_names_are_for_people() -> None:
     assert views.title("my-captioner-20261121T153938Z-2") == "my-captioner, 2026-11-21 15:39 (2)"
-    shown = [charts.number(value) for value in (0, 0.4501, 8.712, 1234.5, 1e-9)]
-    assert shown == ["0", "0.45", "8.71", "1,234", "1.00e-09"]

@@ -80,6 +80,23 @@ def train(start: Start, tiny: Path, home: Path) -> subprocess.Popen:
     return start("run", tiny / "tiny.yaml", "--runs", home / "runs", "--checkpoints", home / "checkpoints")
 
 
+def go_on(run: Path) -> Path:
+    """What `python -m trainer resume` does once it holds the run, in this process, where torch is imported already,
+    on one thread as `start` has it: the folder of the variant."""
+    import torch
+
+    from trainer.config import load_config
+    from trainer.jobs import CONFIG, PLACES
+    from trainer.loop import run_job
+
+    places, threads = json.loads((run / PLACES).read_text(encoding="utf-8")), torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return run_job(run, load_config(run / CONFIG), Path(places["data_root"]), Path(places["out"]))
+    finally:
+        torch.set_num_threads(threads)
+
+
 def variant_of(home: Path) -> Path:
     return home / "checkpoints" / "tiny"
 

@@ -18,19 +18,22 @@ DEV = "dev"  # the folder of held-out rows in a card's commands
 Scores = dict[str, dict[str, dict[str, float]]]  # data set -> metric -> value, low, high
 
 
-def write_card(run: Path, out: Path, config: TrainingConfig, final: Scores, more: str = "") -> None:
+def write_card(run: Path, out: Path, config: TrainingConfig, final: Scores, more: str = "",
+               base: Scores | None = None) -> None:
     """Write metrics.json and README.md to `out`. final: scores of the saved variant on each dev set. more: what the
-    recipe adds, in Markdown."""
+    recipe adds, in Markdown. base: the scores of the weights that the run began with."""
     stages = [json.loads((run / "stages" / stage.name / "stage.json").read_text(encoding="utf-8"))
               for stage in config.stages]
     command = json.loads((run / PLACES).read_text(encoding="utf-8"))["command"]
-    metrics = {"variant": config.name, "beams": config.eval_beams, "scores": final, "stages": stages}
+    metrics = {"variant": config.name, "beams": config.eval_beams, "scores": final, "stages": stages,
+               **({"base": base} if base else {})}
     jobs.write_whole(out / "metrics.json", json.dumps(metrics, indent=2) + "\n")
-    jobs.write_whole(out / "README.md", card(config, final, stages, command, more))
+    jobs.write_whole(out / "README.md", card(config, final, stages, command, more, base))
 
 
-def card(config: TrainingConfig, final: Scores, stages: list[dict[str, Any]], command: str, more: str = "") -> str:
-    """The card in Markdown, with the Hub's header."""
+def card(config: TrainingConfig, final: Scores, stages: list[dict[str, Any]], command: str, more: str = "",
+         base: Scores | None = None) -> str:
+    """The card in Markdown, with the Hub's header. base: what the weights scored that the run began with."""
     kind = RECIPES[config.recipe]
     header = {"license": config.license, "pipeline_tag": kind.task, "library_name": "transformers",
               "model-index": [_index(config, final)]}
@@ -42,7 +45,7 @@ def card(config: TrainingConfig, final: Scores, stages: list[dict[str, Any]], co
         config.provenance, "", config.card.strip(), "", "## Scores", "",
         f"{kind.how.format(beams=beams)} The last rows are of the weights in this folder:", "",
         "```console", *_evaluations(config, command), "```", "",
-        *_table(kind.shown, final, stages), "", *([more, ""] if more else []),
+        *_table(kind.shown, final, stages, base or {}), "", *([more, ""] if more else []),
         "## How it was made", "", "```console", command, "```", "",
         "| stage | objective | steps | minutes |", "| --- | --- | --- | --- |", *steps, "",
         f"The dev sets chose the best weights of each stage ({kind.best_by}) and served for this report, "
@@ -58,9 +61,10 @@ def _evaluations(config: TrainingConfig, command: str) -> list[str]:
               for name in file_names(config))]
 
 
-def _table(shown: Mapping[str, str], final: Scores, stages: list[dict[str, Any]]) -> list[str]:
+def _table(shown: Mapping[str, str], final: Scores, stages: list[dict[str, Any]], base: Scores) -> list[str]:
     rows = [f"| after stage | data | {' | '.join(shown.values())} |", "| --- | --- |" + " --- |" * len(shown)]
-    for name, scores in [*((stage["name"], stage["scores"]) for stage in stages), ("**as shipped**", final)]:
+    told = [("before training", base), *((stage["name"], stage["scores"]) for stage in stages)]
+    for name, scores in [*told, ("**as shipped**", final)]:
         rows += [f"| {name} | {data} | {' | '.join(_cell(of_set[metric]) for metric in shown)} |"
                  for data, of_set in scores.items()]
     return rows

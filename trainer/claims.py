@@ -7,7 +7,6 @@ import contextlib
 import os
 import re
 import shutil
-import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ import filelock
 from narrator.records import NarratorError
 from trainer.events import FILE, EventLog, read_events
 from trainer.jobs import PROCESS, QUEUED, already_run, leave_word, list_jobs, live_pid
+from trainer.signals import heard_by
 
 HOME = ".queue"  # in the folder of the runs: the locks, and word of the worker
 TURN_S = 30.0  # seconds to wait for a change of the queue, which takes milliseconds
@@ -108,14 +108,14 @@ def taken(folder: Path, *, queued: bool = False) -> Iterator[None]:
     is nothing to save. queued: only if it is still in the queue; NotNow is raised otherwise, and NarratorError when
     another process runs it.
     """
-    with _leave_on_signals(folder) as leaving:
+    with _leave_on_signals(folder) as mine:
         with turn(folder.parent):
             if queued and not (folder / QUEUED).exists():
                 raise NotNow(f"{folder.name} has left the queue.")
             if live_pid(folder) is not None:
                 raise already_run(folder)
             leave_word(folder)
-            leaving.mine = True
+            mine.append(folder)
             (folder / QUEUED).unlink(missing_ok=True)
         try:
             yield
@@ -124,28 +124,23 @@ def taken(folder: Path, *, queued: bool = False) -> Iterator[None]:
                 (folder / PROCESS).unlink(missing_ok=True)
 
 
-class _leave_on_signals:
-    """SIGTERM and Ctrl-C end this process at once, and the job's folder says "stopped"."""
+@contextlib.contextmanager
+def _leave_on_signals(folder: Path) -> Iterator[list[Path]]:
+    """SIGTERM and Ctrl-C end this process at once; the job's folder says "stopped" once it is in the list, which is
+    empty at first."""
+    mine: list[Path] = []
+    begun = read_events(folder / FILE)[1]  # what follows is of this process
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.mine = folder, False
-        self.begun = read_events(folder / FILE)[1]  # what follows is of this process
-
-    def __enter__(self) -> _leave_on_signals:
-        self.before = {number: signal.signal(number, self._leave) for number in (signal.SIGTERM, signal.SIGINT)}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
-
-    def _leave(self, number: int, frame: FrameType | None) -> None:
-        if self.mine:
-            told = read_events(self.folder / FILE, self.begun)[0]
+    def leave(number: int, frame: FrameType | None) -> None:
+        if mine:
+            told = read_events(folder / FILE, begun)[0]
             if told and told[-1].get("event") in ("done", "failed", "stopped"):
                 return  # it is ending by itself
-            with contextlib.suppress(NarratorError), EventLog(self.folder / FILE) as events:  # the disk may be full
+            with contextlib.suppress(NarratorError), EventLog(folder / FILE) as events:  # the disk may be full
                 events.append("stopped", checkpoint=True)
-            (self.folder / PROCESS).unlink(missing_ok=True)
-            print(STOPPED.format(folder=self.folder), file=sys.stderr, flush=True)
+            (folder / PROCESS).unlink(missing_ok=True)
+            print(STOPPED.format(folder=folder), file=sys.stderr, flush=True)
         os._exit(3)  # libraries that are being imported would catch an exception
+
+    with heard_by(leave):
+        yield mine

@@ -136,7 +136,7 @@ class TrainingConfig:
     class_weight: float = knob(1.0, low=0.0, high=1000, recipes=("image_gpt",),
                                says="Weight of the loss on the class that stands after the picture.")
     class_first_share: float = knob(0.2, unit="of the pictures", low=0.0, high=1.0, recipes=("image_gpt",),
-                                    says="Shown after their class, so that pictures of a class can be drawn.")
+                                    says="Shown after their class, so that the model learns pictures of a class.")
     shift: float = knob(2.0, unit="pixels", low=0.0, high=64, recipes=("image_gpt",),
                         says="Pictures are moved by up to this while training.")
     turn: float = knob(10.0, unit="degrees", low=0.0, high=180, recipes=("image_gpt",),

@@ -182,12 +182,12 @@ def _timed(one: StageSize, measured: Measured) -> StageSize:
 
 def _seconds(config: TrainingConfig, stages: Sequence[StageSize], sets: Sequence[DataSet], measured: Measured
              ) -> float | None:
-    """Steps, features, and descriptions of the held-out examples: at each evaluation, and with beams at the end of a
-    stage and of the run."""
+    """Steps, features, and descriptions of the held-out examples: at each evaluation, and with beams by the base, at
+    the end of a stage and of the run."""
     if measured.memory is None or any(one.steps is None for one in stages):
         return None
     held = sum(min(len(one.items), config.eval_limit or len(one.items)) for one in sets if one.side == "dev")
-    total = config.eval_beams * held * measured.answer_s
+    total = (2 if config.base else 1) * config.eval_beams * held * measured.answer_s
     for stage, one in zip(config.stages, stages, strict=True):
         total += measured.steps[stage.name] * (one.steps or 0) + measured.features[stage.name][0] * _shown(sets)
         if stage.objective != "language":

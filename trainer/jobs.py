@@ -27,6 +27,7 @@ from narrator.records import NarratorError
 from trainer.events import FILE, TAIL_BYTES, last_events, read_events
 
 STATES = ("queued", "running", "done", "stopped", "failed", "interrupted")
+LIVE = ("queued", "running")  # of them, those that need nobody to go on
 CONFIG, MANIFEST, PROCESS, LOCK = "config.yaml", "variant.yaml", "process.json", "job.lock"
 PLACES = "places.json"  # where the run reads data and leaves its variant, and the command that began it
 QUEUED = "queued.json"  # in the folder of a job that waits: its place, which orders the queue, and since when

@@ -1,9 +1,7 @@
 """One loop for all recipes: stages in order, each a run of transformers.Trainer that goes on where it broke off."""
 
 import contextlib
-import dataclasses
 import json
-import shutil
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,18 +9,17 @@ from typing import Any
 
 import torch
 import transformers
-import yaml
 from safetensors import SafetensorError
 from transformers import set_seed
 
-from narrator.records import NarratorError, Variant
-from trainer import jobs, together
-from trainer.card import write_card
+from narrator.records import NarratorError
+from trainer import before, jobs, together
 from trainer.checkpoints import last_whole_checkpoint, state_of
 from trainer.config import Stage, TrainingConfig
 from trainer.evaluation import plain
 from trainer.events import EventLog
 from trainer.failures import disk_full, disk_sentence, memory_sentence, out_of_memory
+from trainer.publishing import publish
 from trainer.recipes import recipe_class
 from trainer.run import Run, Silent, Stopped, check_shared, stage_steps, stop_on_signals
 from trainer.samples import begin as begin_samples
@@ -120,6 +117,7 @@ def _train(run: Run, out: Path) -> Path:
     set_seed(run.config.seed)
     model = run.recipe.prepare()[0]
     _first_samples(run, model)
+    before.measure(run, model)
     for index, stage in enumerate(run.config.stages):
         run.stage = stage
         if not (run.home(stage) / "stage.json").exists():
@@ -128,7 +126,7 @@ def _train(run: Run, out: Path) -> Path:
         else:
             model = run.recipe.load(run.home(stage) / "best").to(run.device)
         run.offset += stage_steps(stage, run.recipe)
-    return together.first(lambda: _publish(run, model, out))
+    return together.first(lambda: publish(run, model, out))
 
 
 def _first_samples(run: Run, model: Any) -> None:
@@ -140,37 +138,6 @@ def _first_samples(run: Run, model: Any) -> None:
     if new:
         run.events.append("evaluation", stage=run.config.stages[0].name, step=0, score=None, scores={}, best=False,
                           samples=[{**row, "text": row["base"]} for row in run.samples.rows])
-
-
-def _publish(run: Run, model: Any, out: Path) -> Path:
-    """Save and score the variant in a hidden folder, and let it appear whole: the catalog takes no notice before."""
-    part = out.with_name(f".{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    variant = run.recipe.save(model, part)
-    scores = run.recipe.evaluate(run.recipe.saved(part, variant, run.device), run.dev, beams=run.config.eval_beams,
-                                 intervals=True, tell=run.tell("final: dev"))
-    out = free_folder(out)  # another run may have taken the name meanwhile
-    write_card(run.folder, part, dataclasses.replace(run.config, name=out.name), plain(scores),
-               run.recipe.report(part))
-    _manifest(part, dataclasses.replace(variant, id=out.name))
-    run.in_step = True
-    part.rename(out)
-    _manifest(run.folder, dataclasses.replace(variant, id=out.name, source=str(out.resolve())))  # says: done
-    run.events.append("done", checkpoint=True, variant=out.name, folder=str(out))
-    return out
-
-
-def free_folder(folder: Path) -> Path:
-    """`folder`, or the next free folder-2, folder-3 ...: a new run never replaces a variant."""
-    number, free = 2, folder
-    while free.exists():
-        free, number = folder.with_name(f"{folder.name}-{number}"), number + 1
-    return free
-
-
-def _manifest(folder: Path, variant: Variant) -> None:
-    text = yaml.safe_dump(dataclasses.asdict(variant), sort_keys=False, allow_unicode=True)
-    jobs.write_whole(folder / jobs.MANIFEST, text)
 
 
 def _stage(run: Run, stage: Stage, model: Any) -> Any:

@@ -1,10 +1,11 @@
 """What the stages of one training run share, and how a run is stopped."""
 
+import contextlib
 import dataclasses
 import math
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from narrator.records import Example, NarratorError
 from trainer import together
 from trainer.config import Stage, TrainingConfig
 from trainer.events import EventLog
+from trainer.signals import heard_by
 from trainer.together import Stopped
 
 if TYPE_CHECKING:
@@ -81,30 +83,23 @@ def stage_steps(stage: Stage, recipe: Any) -> int:
     return max(1, round(steps / stage.evaluations)) * stage.evaluations if steps else 0
 
 
-class stop_on_signals:
+@contextlib.contextmanager
+def stop_on_signals(run: Run) -> Iterator[None]:
     """SIGTERM and Ctrl-C ask the run to stop after its step, with a checkpoint; a second Ctrl-C ends it at once.
 
     Between the steps, where there is nothing to lose, they raise Stopped wherever the run is: reading, evaluating ...
     """
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
-
-    def __enter__(self) -> None:
-        self.before = {number: signal.signal(number, self._ask) for number in (signal.SIGTERM, signal.SIGINT)}
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.run.stop and number == signal.SIGINT:
+    def ask(number: int, frame: FrameType | None) -> None:
+        if run.stop and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.run.stop = True
+        run.stop = True
         if together.is_first():
             print("Stopping after this step, with a checkpoint ...", file=sys.stderr, flush=True)
-        if not self.run.in_step and together.count() == 1:
+        if not run.in_step and together.count() == 1:
             raise Stopped
+
+    with heard_by(ask):
+        yield
 
 
 def show_progress(what: str, done: int, total: int) -> None:

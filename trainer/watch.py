@@ -32,6 +32,7 @@ class Watch(TrainerCallback):
         self.process = psutil.Process()
         self.ends: collections.deque[float] = collections.deque(maxlen=WINDOW + 1)  # of the last steps
         self.every = math.ceil(run.total / LINES) or 1
+        self.asks_gpu = True
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Remember where the clock started, for the time that is left."""
@@ -83,7 +84,8 @@ class Watch(TrainerCallback):
         self._rest()
 
     def _pace(self) -> dict[str, Any]:
-        """examples_per_s over the last steps, memory_bytes (resident) and gpu_bytes (held) of this process."""
+        """examples_per_s over the last steps, memory_bytes (resident) and gpu_bytes (held) of this process;
+        gpu_percent: the share of time in which the GPU worked lately, for whomever, where its driver tells."""
         told: dict[str, Any] = {}
         if len(self.ends) > 1:
             steps, spent = len(self.ends) - 1, self.ends[-1] - self.ends[0]
@@ -91,7 +93,23 @@ class Watch(TrainerCallback):
         told["memory_bytes"] = self.process.memory_info().rss
         if torch.cuda.is_available():
             told["gpu_bytes"] = torch.cuda.memory_reserved()
+            told |= self._gpu_percent()
         return told
+
+    def _gpu_percent(self) -> dict[str, int]:
+        """NVML's figure; {} where its Python binding (nvidia-ml-py) is not there, or the driver does not tell: that is
+        asked for once."""
+        if self.asks_gpu:
+            try:
+                import pynvml
+            except ImportError:
+                self.asks_gpu = False
+                return {}
+            try:
+                return {"gpu_percent": int(torch.cuda.utilization())}
+            except (pynvml.NVMLError, RuntimeError):
+                self.asks_gpu = False
+        return {}
 
     def _rest(self) -> None:
         """Measure the speed anew from here."""

@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     from narrator.catalog import default_variant, find_variant
 
     variant = find_variant(arguments.variant) if arguments.variant else default_variant()
-    prompt = _prompt(variant, arguments)
+    prompt = prompt_of(variant, arguments)
     requests = _asked(variant, arguments)
     _check_places(arguments, len(requests))
     describer = _Describer(variant, prompt, settings, live=not arguments.json and is_terminal(sys.stdout))
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if drawn and spoken and len(texts) == len(requests) else 1
 
 
-def _prompt(variant: Variant, arguments: argparse.Namespace) -> str:
+def prompt_of(variant: Variant, arguments: argparse.Namespace) -> str:
     """What is asked. Raises NarratorError for a mode that the variant does not have."""
     if not arguments.mode:
         return str(arguments.prompt)

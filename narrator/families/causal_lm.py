@@ -1,6 +1,7 @@
 """Prompt -> description: any language model that transformers knows (GPT-2, OPT, Qwen, Llama, Phi), with or without an
 adapter."""
 
+import copy
 import importlib.util
 import json
 from collections.abc import Iterator, Sequence
@@ -29,15 +30,31 @@ class CausalLM:
     """The family of `prompt-narrator`, and of GPT-2, OPT, Qwen, Llama and Phi with and without LoRA adapters."""
 
     takes_adapter = True
+    bare: Any = None  # the model without an adapter, where others may share its weights
 
     def __init__(self, variant: Variant, device: str) -> None:
         """Load the weights from the variant's folders. Raises NarratorError for an adapter of another base and for
         quantised weights without CUDA; OSError, ValueError or RuntimeError when files are damaged."""
-        base, told = Path(variant.source), Path(variant.source)
-        model = load_model(base, device, bits=BITS.get(variant.dtype))
+        self._begin(variant, load_model(Path(variant.source), device, bits=BITS.get(variant.dtype)))
+
+    def shares(self, variant: Variant) -> bool:
+        """Whether another variant of the same source can stand on the weights that are in memory."""
+        return self.bare is not None and variant.dtype not in BITS and adds_only(variant)
+
+    def beside(self, variant: Variant) -> "CausalLM":
+        """The family of a variant that `shares` these weights: with its own adapter, or none. Raises as loading it
+        does."""
+        family = CausalLM.__new__(CausalLM)
+        family._begin(variant, self.bare)
+        return family
+
+    def _begin(self, variant: Variant, bare: Any) -> None:
+        base, told, model = Path(variant.source), Path(variant.source), bare
+        if getattr(bare, "hf_quantizer", None) is None and adds_only(variant):
+            self.bare = bare
         if variant.adapter is not None:
             adapter = Path(variant.adapter)
-            model = put_on(model, base, adapter)
+            model = put_on(bare if self.bare is None else twin(bare), base, adapter)
             told = adapter if (adapter / "tokenizer_config.json").is_file() else base
         self._hold(model.eval(), load_tokenizer(told))
 
@@ -85,8 +102,9 @@ class CausalLM:
         return losses(self.model, rows, self.config["pad_token_id"], longest, tell)
 
     def close(self) -> None:
-        """Let go of the weights."""
+        """Let go of the weights; those that another variant shares stay for it."""
         del self.model
+        self.bare = None
 
     def text(self, tokens: list[int]) -> str:
         """The answer that the tokens spell."""
@@ -189,6 +207,30 @@ def put_on(model: Any, base: Path, adapter: Path) -> Any:
     if missing:
         raise ValueError(f"{adapter} lacks {len(missing)} tensors, such as {min(missing)}")
     return joined
+
+
+def twin(model: Any) -> Any:
+    """The same model once more, on the very same parameters and buffers: layers that are put into the one are not in
+    the other."""
+    return copy.deepcopy(model, {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())})
+
+
+def adds_only(variant: Variant) -> bool:
+    """Whether the variant's adapter, if it has one, leaves its base as it is: LoRA's own matrices and nothing else.
+
+    Not so with layers that were trained whole, and where LoRA begins by taking something out of the base's weights, as
+    PiSSA (Meng et al. 2024) and OLoRA do.
+    """
+    if variant.adapter is None:
+        return True
+    adapter = Path(variant.adapter)
+    if not (adapter / ADAPTER_WEIGHTS).is_file():  # `put_on` says so
+        return False
+    told = json.loads((adapter / ADAPTER).read_text(encoding="utf-8"))
+    with safe_open(adapter / ADAPTER_WEIGHTS, framework="pt") as file:
+        names = list(file.keys())
+    return (all(".lora_" in name for name in names) and told.get("peft_type") == "LORA"
+            and not told.get("modules_to_save") and told.get("init_lora_weights", True) in (True, False, "gaussian"))
 
 
 def check_base(base: Path, adapter: Path) -> None:

@@ -14,7 +14,7 @@ from transformers.modeling_outputs import BaseModelOutput
 import narrator.families.mobilenet_patches  # noqa: F401  (registers the architecture of our own checkpoints)
 from narrator.families.decoding import steps, token_probabilities
 from narrator.families.generation import Watch
-from narrator.families.loading import load_whole
+from narrator.families.loading import Held, load_whole
 from narrator.records import NarratorError, Piece, Variant
 from narrator.settings import GenerationSettings
 
@@ -22,7 +22,7 @@ _AT_ONCE = 4  # pictures: a processor's cache holds what so many need on their w
 _JOINED = ((" '", "'"), (" n't", "n't"), ("-lrb- ", "("), (" -rrb-", ")"))  # PTB tokens, as people write them
 
 
-class EncoderDecoder:
+class EncoderDecoder(Held):
     """The family of `photo-captioner`, and of ViT + GPT-2."""
 
     def __init__(self, variant: Variant, device: str) -> None:
@@ -32,13 +32,6 @@ class EncoderDecoder:
         model = _load(folder)
         self._hold(model.to(device).eval(), AutoTokenizer.from_pretrained(folder, local_files_only=True),
                    PictureInput.load(folder))
-
-    @classmethod
-    def around(cls, model: VisionEncoderDecoderModel, tokenizer: Any, pictures: "PictureInput") -> "EncoderDecoder":
-        """The family over a model that is in memory already, as while it learns."""
-        family = cls.__new__(cls)
-        family._hold(model, tokenizer, pictures)
-        return family
 
     def _hold(self, model: VisionEncoderDecoderModel, tokenizer: Any, pictures: "PictureInput") -> None:
         self.model, self.tokenizer, self.pictures = model, tokenizer, pictures

@@ -12,8 +12,7 @@ import torch
 from PIL import Image
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from narrator.families import picture_reading
-from narrator.families.decoding import processors
+from narrator.families import picture_drawing, picture_reading
 from narrator.families.loading import load_whole
 from narrator.families.picture_tokens import (
     SPECIAL,
@@ -21,7 +20,6 @@ from narrator.families.picture_tokens import (
     Codebook,
     Vocabulary,
     check_room,
-    positions_of,
     to_picture,
     to_pixels,
 )
@@ -62,7 +60,8 @@ class ImageGpt:
                              f"{self.vocabulary.size}")
 
     def stream(self, image: Image.Image | None, prompt: str, settings: GenerationSettings) -> Iterator[Piece]:
-        """Yield pieces; while a picture is drawn, one a token with the picture so far, and at the end what was drawn.
+        """Yield pieces; while a picture is drawn, one a token with the picture so far (of a class: all candidates,
+        picture_drawing), and at the end what was drawn.
 
         Raises NarratorError for a prompt that is no mode, and for a missing picture.
         """
@@ -71,12 +70,17 @@ class ImageGpt:
             yield from self._told(self.classify([_there(image)])[0])
         elif mode == "next":
             yield self._next(_there(image))
+        elif mode == "generate":
+            for pixels, chosen in self._of_class(label, settings):
+                if chosen is None:
+                    yield Piece(text="", picture=to_picture(pixels))
+                else:
+                    yield self._finished(mode, label, chosen)
         else:
-            given, shown = self._request(label) if mode == "generate" else self._half(_there(image), 0.5)
-            tokens = shown
-            for token, probability in self._steps(given, shown, self._settings(mode, settings)):
+            given, tokens = self._half(_there(image), 0.5)
+            for token, probability in self._steps(given, tokens, settings):
                 tokens = torch.cat([tokens, token], dim=1)
-                yield Piece(text="", probability=probability, picture=self._drawn(tokens))
+                yield Piece(text="", probability=float(probability[0]), picture=self._drawn(tokens))
             yield self._finished(mode, label, tokens)
 
     def batch(self, images: Sequence[Image.Image | None], prompts: Sequence[str],
@@ -127,16 +131,14 @@ class ImageGpt:
                    settings: GenerationSettings | None = None) -> Iterator[Image.Image]:
         """Yield the picture as `complete` draws it, once a token: first as it is shown to the model."""
         given, shown = self._half(image, share)
-        yield from self._pictures(given, shown, self._settings("continue", settings))
+        yield self._drawn(shown)
+        for token, _ in self._steps(given, shown, settings or GenerationSettings()):
+            shown = torch.cat([shown, token], dim=1)
+            yield self._drawn(shown)
 
     def generate(self, label: int, settings: GenerationSettings | None = None) -> Image.Image:
         """A picture of a class: mode L, as large as those of the training. Temperature 0 counts as 1 (DRAWING)."""
-        return list(self.generating(label, settings))[-1]
-
-    def generating(self, label: int, settings: GenerationSettings | None = None) -> Iterator[Image.Image]:
-        """Yield the picture as `generate` draws it, once a token: first a black one."""
-        given, shown = self._request(label)
-        yield from self._pictures(given, shown, self._settings("generate", settings))
+        return to_picture(list(self._of_class(label, settings or GenerationSettings()))[-1][0])
 
     @torch.inference_mode()
     def next_probabilities(self, image: Image.Image, n_shown: int, top_k: int = 5) -> list[tuple[str, float]]:
@@ -153,58 +155,23 @@ class ImageGpt:
         return [(names[index + len(SPECIAL)], chance)
                 for index, chance in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
 
-    @torch.inference_mode()
     def class_chances(self, tokens: torch.Tensor) -> torch.Tensor:
         """(B, n) centres -> (B, classes) probabilities at `<CLS>`, among the class tokens."""
-        first = self.vocabulary.first_class
-        return torch.cat([self.model(input_ids=part, logits_to_keep=1).logits[:, -1, first:].float().softmax(-1)
-                          for part in self.vocabulary.question(tokens).split(_AT_ONCE)])
+        return picture_drawing.class_chances(self.model, self.vocabulary, tokens, _AT_ONCE)
 
-    @torch.inference_mode()
     def _steps(self, given: torch.Tensor, shown: torch.Tensor, settings: GenerationSettings
-               ) -> Iterator[tuple[torch.Tensor, float]]:
-        """Yield the (1, 1) centre of each patch that is still to come and the model's own probability of it.
+               ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        return picture_drawing.steps(self.model, self.vocabulary, given, shown, settings, self.codebook.count)
 
-        given: (1, T) ids of what has been said. shown: (1, m) centres of the patches that are there.
-        """
-        warp = processors(dataclasses.replace(settings, repetition_penalty=1.0, no_repeat_ngram_size=0))
-        generator = torch.Generator(self.device).manual_seed(settings.seed)
-        positions = positions_of(given, self.codebook.count)
-        cache = None
-        for place in range(shown.shape[1], self.codebook.count):
-            seen = given.new_ones(1, positions.shape[1] if cache is None else cache.get_seq_length() + 1)
-            output = self.model(input_ids=given, position_ids=positions, attention_mask=seen, past_key_values=cache,
-                                use_cache=True, logits_to_keep=1)
-            cache, logits = output.past_key_values, output.logits[:, -1].float()
-            pieces = logits[:, len(SPECIAL):self.vocabulary.first_class]  # (1, K): nothing but the picture goes on
-            pieces = warp(given, pieces)
-            token = pieces.argmax(-1, keepdim=True) if settings.temperature == 0 else \
-                torch.multinomial(pieces.softmax(-1), 1, generator=generator)
-            given, positions = token + len(SPECIAL), positions.new_full((1, 1), place + 1)
-            yield token, float(logits.softmax(-1)[0, given[0, 0]])
-
-    def _pictures(self, given: torch.Tensor, shown: torch.Tensor, settings: GenerationSettings
-                  ) -> Iterator[Image.Image]:
-        yield self._drawn(shown)
-        for token, _ in self._steps(given, shown, settings):
-            shown = torch.cat([shown, token], dim=1)
-            yield self._drawn(shown)
+    def _of_class(self, label: int, settings: GenerationSettings) -> Iterator[tuple[torch.Tensor, torch.Tensor | None]]:
+        if not 0 <= label < self.vocabulary.classes:
+            raise NarratorError(f"The classes are {', '.join(self.classes)}; there is no {label}.")
+        if settings.temperature == 0:
+            settings = dataclasses.replace(DRAWING, seed=settings.seed)
+        return picture_drawing.of_class(self.model, self.codebook, self.vocabulary, label, settings)
 
     def _drawn(self, tokens: torch.Tensor) -> Image.Image:
         return to_picture(self.codebook.decode(tokens)[0])
-
-    def _settings(self, mode: str, settings: GenerationSettings | None) -> GenerationSettings:
-        settings = settings or GenerationSettings()
-        if mode == "generate" and settings.temperature == 0:
-            return dataclasses.replace(DRAWING, seed=settings.seed)
-        return settings
-
-    def _request(self, label: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """What a picture of a class follows, and no patches yet."""
-        if not 0 <= label < self.vocabulary.classes:
-            raise NarratorError(f"The classes are {', '.join(self.classes)}; there is no {label}.")
-        return self.vocabulary.request(torch.tensor([label], device=self.device)), \
-            torch.zeros(1, 0, dtype=torch.long, device=self.device)
 
     def _half(self, image: Image.Image, share: float) -> tuple[torch.Tensor, torch.Tensor]:
         """The ids and the centres of the picture's upper part."""
@@ -233,7 +200,7 @@ class ImageGpt:
 
     def _finished(self, mode: str, label: int, tokens: torch.Tensor) -> Piece:
         """What was drawn, and what the model itself reads it as."""
-        ranked = self._ranked(self.class_chances(tokens), _TOP)[0]
+        ranked = self._ranked(self.class_chances(picture_drawing.as_seen(self.codebook, tokens)), _TOP)[0]
         name, chance = ranked[0]
         done = f"A {label}, drawn" if mode == "generate" else "The lower half, completed"
         return Piece(text=f"{done}. It reads as the digit {name} ({percent(chance)}).", tokens=0, label=name,

@@ -1,9 +1,9 @@
 """Loading weights whole: what is missing transformers would fill with random numbers, and only report."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from transformers.utils import logging
@@ -23,6 +23,19 @@ def load_whole(kind: Any, folder: Path, *, may_lack: tuple[str, ...] = (), **arg
     if missing:
         raise ValueError(f"it lacks {len(missing)} tensors, such as {missing[0]}")
     return model
+
+
+class Held:
+    """A family of a model that is in memory: `_hold` takes the model and what it needs beside it."""
+
+    _hold: Callable[[Any, Any, Any], None]
+
+    @classmethod
+    def around(cls, model: Any, tokenizer: Any, pictures: Any) -> Self:
+        """The family over a model that is in memory already, as while it learns."""
+        family = cls.__new__(cls)
+        family._hold(model, tokenizer, pictures)
+        return family
 
 
 @contextlib.contextmanager

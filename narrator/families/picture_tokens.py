@@ -31,7 +31,7 @@ _INK = 0.25  # of the range: darker is background when the digit is looked for
 class Vocabulary:
     """Which id is which token: six special ones, the picture's `<Z_000>` ..., the classes' `<CLS_0>` ...
 
-    The sequence is `<IMG> Z x n </IMG> <CLS> <CLS_y> <EOS>`; to draw a class that is given first,
+    The sequence is `<IMG> Z x n </IMG> <CLS> <CLS_y> <EOS>`; with the class first it is
     `<CLS> <CLS_y> <IMG> Z x n </IMG> <EOS>`.
     """
 
@@ -68,14 +68,9 @@ class Vocabulary:
         return torch.cat([self.question(tokens), labels[:, None] + self.first_class, column * EOS], dim=1)
 
     def class_first(self, tokens: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """The same ids, the class before the picture: what drawing a class is learned from."""
+        """The same ids, the class before the picture."""
         whole = self.sequence(tokens, labels)
         return torch.cat([whole[:, -3:-1], whole[:, :-3], whole[:, -1:]], dim=1)
-
-    def request(self, labels: torch.Tensor) -> torch.Tensor:
-        """(B,) classes -> (B, 3) ids of `<CLS> <CLS_y> <IMG>`: a picture of this class follows."""
-        column = torch.ones_like(labels)
-        return torch.stack([column * ASK, labels + self.first_class, column * START], dim=1)
 
 
 class Codebook:

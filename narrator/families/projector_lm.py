@@ -10,7 +10,7 @@ from PIL import Image
 from narrator.families import generation
 from narrator.families.causal_lm import load_tokenizer, prompt_ids
 from narrator.families.encoder_decoder import PictureInput
-from narrator.families.loading import load_whole
+from narrator.families.loading import Held, load_whole
 from narrator.families.projector_model import ProjectorLM
 from narrator.records import NarratorError, Piece, Variant
 from narrator.settings import GenerationSettings
@@ -18,7 +18,7 @@ from narrator.settings import GenerationSettings
 DESCRIBE = "Describe this picture."  # what a captioner is asked
 
 
-class ProjectorFamily:
+class ProjectorFamily(Held):
     """The family of `picture-qa`, and of CLIP + Phi-2."""
 
     takes_adapter = True
@@ -34,13 +34,6 @@ class ProjectorFamily:
             model.language = PeftModel.from_pretrained(model.language, variant.adapter)
         self._hold(model.to(device).eval(), load_tokenizer(folder),
                    PictureInput.load(folder))
-
-    @classmethod
-    def around(cls, model: ProjectorLM, tokenizer: Any, pictures: PictureInput) -> "ProjectorFamily":
-        """The family over a model that is in memory already, as while it learns."""
-        family = cls.__new__(cls)
-        family._hold(model, tokenizer, pictures)
-        return family
 
     def _hold(self, model: ProjectorLM, tokenizer: Any, pictures: PictureInput) -> None:
         self.model, self.tokenizer, self.pictures = model, tokenizer, pictures

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from narrator.files import write_whole
 from narrator.records import NarratorError, Variant
 
 CARD, REPORT = "README.md", "metrics.json"
@@ -91,6 +92,20 @@ def indexed(header: Mapping[str, Any]) -> Measured:
                 if isinstance(value, (int, float)) and not isinstance(value, bool):
                     found.setdefault(name, {})[str(metric.get("type") or metric.get("name"))] = {"value": float(value)}
     return found
+
+
+def keep_measured(folder: Path, data: str, scores: Mapping[str, Mapping[str, float]]) -> None:
+    """Put the scores on a data set into a checkpoint's report, in place of earlier ones on it; all else in it stays.
+    Raises NarratorError where the report is damaged or cannot be written."""
+    path = folder / REPORT
+    try:
+        values = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        values["scores"] = {**values.get("scores", {}), data: dict(scores)}
+        write_whole(path, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        raise NarratorError(f"{path} is damaged: restore it, or delete it, then try again.") from None
+    except OSError as error:
+        raise NarratorError(f"{path} cannot be written ({error.strerror}). Check its permissions.") from None
 
 
 def _report(folder: Path) -> Measured:

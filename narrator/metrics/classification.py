@@ -71,8 +71,8 @@ def classification_scores(chances: np.ndarray, labels: np.ndarray, *, top: int =
               **_macro(labels, order[:, 0], chances.shape[1], intervals, seed),
               f"top_{top}_accuracy": share(int(among.sum()), len(labels)),
               "class_loss": mean_score(losses, intervals=intervals, seed=seed),
-              "calibration_error": _bootstrapped(lambda rows: calibration_error(confidence[rows], right[rows]),
-                                                 len(labels), intervals, seed)}
+              "calibration_error": bootstrapped(lambda rows: calibration_error(confidence[rows], right[rows]),
+                                                len(labels), intervals, seed)}
     if intervals:
         return scores
     return {name: Score(value=score.value, low=score.value, high=score.value,
@@ -93,11 +93,11 @@ def told_scores(told: Told, *, intervals: bool = True) -> dict[str, Score]:
 
 def mean_score(values: np.ndarray, *, intervals: bool = True, seed: int = 0, higher_is_better: bool = False) -> Score:
     """Mean of (N,) values, one an example, with its bootstrap interval."""
-    return _bootstrapped(lambda rows: float(values[rows].mean()), len(values), intervals, seed, higher_is_better)
+    return bootstrapped(lambda rows: float(values[rows].mean()), len(values), intervals, seed, higher_is_better)
 
 
 def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
-    """Expected calibration error of N answers: their probability (0..1) and whether each was right."""
+    """Expected calibration error of N answers: their probability (0..1) and how right each was (0..1)."""
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
     gap = np.bincount(bins, weights=right.astype(float) - confidence, minlength=BINS)  # n_b (accuracy - confidence)
     return float(np.abs(gap).sum() / len(confidence))
@@ -165,13 +165,13 @@ def _macro(labels: np.ndarray, told: np.ndarray, classes: int, intervals: bool, 
         both = examples + named
         return float((2 * hits[both > 0] / both[both > 0]).mean())
 
-    return {"macro_recall": _bootstrapped(recall, len(labels), intervals, seed, True),
-            "macro_f1": _bootstrapped(f1, len(labels), intervals, seed, True)}
+    return {"macro_recall": bootstrapped(recall, len(labels), intervals, seed, True),
+            "macro_f1": bootstrapped(f1, len(labels), intervals, seed, True)}
 
 
-def _bootstrapped(figure: Callable[[np.ndarray], float], n: int, intervals: bool, seed: int,
-                  higher_is_better: bool = False) -> Score:
-    """`figure` of all n rows, and its interval over resampled rows."""
+def bootstrapped(figure: Callable[[np.ndarray], float], n: int, intervals: bool, seed: int,
+                 higher_is_better: bool = False) -> Score:
+    """`figure` of all n rows (it is given which rows: their indices), and its interval over resampled rows."""
     value = low = high = figure(np.arange(n))
     if intervals:
         random = np.random.default_rng(seed)

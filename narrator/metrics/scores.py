@@ -15,7 +15,7 @@ and r its references:
 """
 
 import dataclasses
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,8 @@ from narrator.metrics.cider import CiderD
 from narrator.metrics.tokenize import ptb_text
 from narrator.records import NarratorError, Score
 
-__all__ = ["METRICS", "CiderD", "PerPicture", "caption_scores", "per_picture"]
+__all__ = ["METRICS", "CiderD", "PerPicture", "bleu_of", "caption_scores", "corpus", "per_picture", "resamples",
+           "scores_of"]
 
 METRICS = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider_d")
 RESAMPLES = 1000
@@ -54,11 +55,16 @@ def caption_scores(references: Mapping[Any, Sequence[str]], candidates: Mapping[
     gives the same ones. Without `intervals` low = high = value. One picture alone has CIDEr-D 0: no n-gram tells it
     from others.
     """
-    parts = per_picture(references, candidates)
-    whole = _corpus(parts, np.ones((1, len(parts.keys))))[0]
+    return scores_of(per_picture(references, candidates), intervals=intervals, seed=seed)
+
+
+def scores_of(parts: PerPicture, *, intervals: bool = True, seed: int = 0) -> dict[str, Score]:
+    """`caption_scores` of pictures whose shares are known."""
+    whole = corpus(parts, np.ones((1, len(parts.keys))))[0]
     low = high = whole
     if intervals:
-        low, high = np.percentile(_resampled(parts, seed), [2.5, 97.5], axis=0)
+        drawn = np.concatenate([corpus(parts, weights) for weights in resamples(len(parts.keys), seed)])
+        low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
     return {name: Score(value=float(whole[i]), low=float(low[i]), high=float(high[i]))
             for i, name in enumerate(METRICS)}
 
@@ -95,24 +101,27 @@ def _check(references: Mapping[Any, Sequence[str]], candidates: Mapping[Any, str
             raise NarratorError(f"Picture {key!r} needs a list of at least one reference caption.")
 
 
-def _corpus(parts: PerPicture, weights: np.ndarray) -> np.ndarray:
+def corpus(parts: PerPicture, weights: np.ndarray) -> np.ndarray:
     """The METRICS for R ways to weigh the pictures: (R, N) how often each counts -> (R, 6)."""
-    sums = weights @ parts.bleu  # (R, N) -> (R, 10)
-    length, closest, guesses, matches = sums[:, 0], sums[:, 1], sums[:, 2:6], sums[:, 6:10]
-    precision = np.cumprod((matches + _TINY) / (guesses + _SMALL), axis=1)  # (R, 4)
-    ratio = (length + _TINY) / (closest + _SMALL)
-    brevity = np.exp(np.minimum(0.0, 1.0 - 1.0 / ratio))
-    bleu = precision ** (1.0 / np.arange(1, 5)) * brevity[:, None]
+    bleu = bleu_of(weights @ parts.bleu)  # (R, N) -> (R, 4)
     means = weights @ np.stack([parts.rouge_l, parts.cider_d], axis=1) / weights.sum(axis=1, keepdims=True)  # (R, 2)
     return np.concatenate([bleu, means], axis=1)
 
 
-def _resampled(parts: PerPicture, seed: int) -> np.ndarray:
-    """(RESAMPLES, 6): the METRICS on pictures drawn with replacement."""
+def bleu_of(sums: np.ndarray) -> np.ndarray:
+    """BLEU-1 to 4 of R corpora, or of R single pictures: counts as in PerPicture.bleu, summed, (R, 10) -> (R, 4)."""
+    length, closest, guesses, matches = sums[:, 0], sums[:, 1], sums[:, 2:6], sums[:, 6:10]
+    precision = np.cumprod((matches + _TINY) / (guesses + _SMALL), axis=1)  # (R, 4)
+    ratio = (length + _TINY) / (closest + _SMALL)
+    brevity = np.exp(np.minimum(0.0, 1.0 - 1.0 / ratio))
+    bleu: np.ndarray = precision ** (1.0 / np.arange(1, 5)) * brevity[:, None]
+    return bleu
+
+
+def resamples(n: int, seed: int = 0) -> Iterator[np.ndarray]:
+    """RESAMPLES draws of n pictures with replacement, in blocks (20, n): how often each picture counts. In one piece
+    1,000 draws of 40,000 pictures would take 320 MB."""
     random = np.random.default_rng(seed)
-    n = len(parts.keys)
-    rows = []
-    for _ in range(RESAMPLES // 20):  # in blocks: a weight matrix of 1,000 x 40,000 pictures would take 320 MB
+    for _ in range(RESAMPLES // 20):
         weights = np.stack([np.bincount(random.integers(0, n, n), minlength=n) for _ in range(20)])
-        rows.append(_corpus(parts, weights.astype(np.float64)))
-    return np.concatenate(rows)
+        yield weights.astype(np.float64)

@@ -56,11 +56,16 @@ def noun_phrases(text: str) -> list[str]:
     return [" ".join(words) for words in found if words[-1] not in _NOT_SEEN.split()]
 
 
-def adjectives(text: str, prompt: str = "") -> tuple[int, int]:
-    """(adjectives that the prompt does not hold, words) of a text, the prompt at its start cut off."""
+def tags_without(text: str, prompt: str = "") -> list[tuple[str, str]]:
+    """`tags` of the text, the prompt at its start cut off."""
     if prompt and text[:len(prompt)].casefold() == prompt.casefold():  # a narration begins with a capital letter
         text = text[len(prompt):]
-    asked, tagged = set(ptb_tokens(prompt)), tags(text)
+    return tags(text)
+
+
+def adjectives(text: str, prompt: str = "") -> tuple[int, int]:
+    """(adjectives that the prompt does not hold, words) of a text, the prompt at its start cut off."""
+    asked, tagged = set(ptb_tokens(prompt)), tags_without(text, prompt)
     return sum(label in ADJECTIVES and word not in asked for word, label in tagged), len(tagged)
 
 
@@ -72,23 +77,40 @@ def repetition(text: str, n: int = 2) -> float:
 
 def distinct(texts: Sequence[str], n: int, *, intervals: bool = True) -> Score:
     """distinct-n of the texts together, with a jackknife interval; 0 when there is no n-gram."""
+    (unique, total), (without, left) = _different(texts, n)
+    value = unique / total if total else 0.0
+    found = _jackknife(value, without / np.maximum(left, 1), intervals)
+    return Score(value=value, low=max(0.0, found.low), high=min(1.0, found.high))
+
+
+def vocabulary(texts: Sequence[str], *, intervals: bool = True) -> Score:
+    """How many different words the texts use together, with a jackknife interval. It rises with the number of texts."""
+    (unique, _), (without, _) = _different(texts, 1)
+    return _jackknife(float(unique), without.astype(np.float64), intervals)
+
+
+def _different(texts: Sequence[str], n: int) -> tuple[tuple[int, int], tuple[np.ndarray, np.ndarray]]:
+    """(different n-grams, n-grams) of all texts together; then both as they are without each of the N texts: (N,)."""
     grams = [Counter(_grams(text, n)) for text in texts]
     everywhere: Counter[tuple[str, ...]] = Counter()
     for counts in grams:
         everywhere.update(counts)
-    unique, total = len(everywhere), everywhere.total()
-    value = unique / total if total else 0.0
-    if not intervals or len(texts) < 2:
+    own = np.array([sum(everywhere[gram] == count for gram, count in counts.items()) for counts in grams], dtype=int)
+    left = np.array([everywhere.total() - counts.total() for counts in grams], dtype=int)
+    return (len(everywhere), everywhere.total()), (len(everywhere) - own, left)
+
+
+def _jackknife(value: float, without: np.ndarray, intervals: bool) -> Score:
+    """The value with its interval. without: (N,) the value without each text."""
+    if not intervals or len(without) < 2:
         return Score(value=value, low=value, high=value)
-    own = np.array([sum(everywhere[gram] == count for gram, count in counts.items()) for counts in grams])
-    left = np.array([total - counts.total() for counts in grams])
-    without = (unique - own) / np.maximum(left, 1)
-    spread = 1.96 * float(np.sqrt((len(texts) - 1) * np.mean((without - without.mean()) ** 2)))
-    return Score(value=value, low=max(0.0, value - spread), high=min(1.0, value + spread))
+    spread = 1.96 * float(np.sqrt((len(without) - 1) * np.mean((without - without.mean()) ** 2)))
+    return Score(value=value, low=max(0.0, value - spread), high=value + spread)
 
 
-def ratio(above: Sequence[float], below: Sequence[float], *, intervals: bool = True, higher_is_better: bool = True,
-          change: Callable[[np.ndarray], np.ndarray] | None = None, seed: int = 0) -> Score:
+def ratio(above: Sequence[float] | np.ndarray, below: Sequence[float] | np.ndarray, *, intervals: bool = True,
+          higher_is_better: bool = True, change: Callable[[np.ndarray], np.ndarray] | None = None, seed: int = 0
+          ) -> Score:
     """sum(above) / sum(below) over texts, through `change` where given; 95 % percentile bootstrap of 1,000 resamples.
 
     Raises NarratorError when there is no text or nothing to divide by.
@@ -119,14 +141,18 @@ def text_scores(texts: Sequence[str], prompts: Sequence[str], *, intervals: bool
 
     Raises NarratorError when no text holds a word.
     """
+    found = {name: ratio(above, below, intervals=intervals, higher_is_better=name != "repetition", seed=seed)
+             for name, (above, below) in text_sums(texts, prompts).items()}
+    return {"distinct_1": distinct(texts, 1, intervals=intervals),
+            "distinct_2": distinct(texts, 2, intervals=intervals), **found}
+
+
+def text_sums(texts: Sequence[str], prompts: Sequence[str]) -> dict[str, tuple[list[float], list[float]]]:
+    """What each of N texts contributes to repetition, adjective_density and words: two lists whose sums are divided."""
     counted = [adjectives(text, prompt) for text, prompt in zip(texts, prompts, strict=True)]
-    words, each = [total for _, total in counted], [1] * len(texts)
-    return {
-        "distinct_1": distinct(texts, 1, intervals=intervals), "distinct_2": distinct(texts, 2, intervals=intervals),
-        "repetition": ratio([repetition(text) for text in texts], each, intervals=intervals, higher_is_better=False,
-                            seed=seed),
-        "adjective_density": ratio([found for found, _ in counted], words, intervals=intervals, seed=seed),
-        "words": ratio(words, each, intervals=intervals, seed=seed)}
+    words, each = [float(total) for _, total in counted], [1.0] * len(texts)
+    return {"repetition": ([repetition(text) for text in texts], each),
+            "adjective_density": ([float(found) for found, _ in counted], words), "words": (words, each)}
 
 
 def _grams(text: str, n: int) -> list[tuple[str, ...]]:

@@ -6,29 +6,23 @@ random secret, kept in the browser alone: who does not have it can neither see n
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import functools
-import io
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
-from narrator.corrections import Correction, Corrections, Kept, corrections_of, sweep_visitors
+from narrator.corrections import Correction, Corrections, Kept, corrections_of
 from narrator.pictures import open_picture
 from narrator.records import NarratorError
 from narrator.ui.accessibility import status
 from narrator.ui.handlers import Made
-from narrator.ui.limits import alone
+from narrator.ui.thumbnails import thumbnail
 from narrator.ui.visitors import owner
 from narrator.uploads import new_archive
 
 SHOWN = 100  # of the newest: a longer table helps nobody
-MOST_OF_A_VISITOR = 200
-_THUMBNAIL = (112, 84)  # pixels at most
+_SIDE = 112  # pixels of a small picture
 NONE_YET = "<p>No correction is kept yet. Describe a picture, edit the description, then press Keep correction.</p>"
 
 
@@ -51,10 +45,6 @@ def keep(text: str | None, made: Made | None, visitor: Any) -> tuple[str, bool]:
             raise NarratorError("There is no description to correct: describe a picture first.")
         if not Path(made.path).is_file():
             raise NarratorError("The picture is not here any more: give it again, and describe it.")
-        if not alone():
-            sweep_visitors()
-            if mine.count() >= MOST_OF_A_VISITOR:
-                raise NarratorError(f"You have {MOST_OF_A_VISITOR} corrections already: export them, then delete some.")
         mine.keep(open_picture(Path(made.path)), before=made.text, after=text or "", variant=made.variant,
                   prompt=made.prompt)
         return status(f"Kept as a correction. You have {_count(mine.count())}.", "done"), True
@@ -155,8 +145,7 @@ def _table(kept: Kept) -> str:
 
 def _row(number: int, one: Correction) -> str:
     asked = f'<span class="asked">Asked: {escape(one.prompt)}</span>' if one.prompt else ""
-    url = _thumbnail(one.picture)
-    picture = f'<img src="{url}" alt="Picture {number}">' if url else "cannot be shown"
+    picture = thumbnail(one.picture, f"Picture {number}", _SIDE) or "cannot be shown"
     return (f'<tr><th scope="row">{number}</th><td>{picture}</td><td>{asked}{escape(one.before)}</td>'
             f"<td>{escape(one.after)}</td></tr>")
 
@@ -165,16 +154,3 @@ def _left_out(kept: Kept) -> str:
     count = len(kept.problems)
     return "" if not count else (f"<p>{count} damaged file{' is' if count == 1 else 's are'} left out; "
                                  "<code>python -m narrator corrections</code> names what is wrong.</p>")
-
-
-@functools.lru_cache(maxsize=1024)
-def _thumbnail(path: Path) -> str:
-    """A small JPEG as a data URL, "" for a picture that is damaged. A picture of that name never changes."""
-    file = io.BytesIO()
-    try:
-        with Image.open(path, formats=("JPEG",)) as picture:
-            picture.thumbnail(_THUMBNAIL)
-            picture.save(file, "JPEG", quality=80)
-    except (OSError, SyntaxError, ValueError):  # Pillow's words for a file that is cut short or none
-        return ""
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")

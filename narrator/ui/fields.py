@@ -7,6 +7,7 @@ from typing import Any
 
 from narrator.knobs import Knob, knobs
 from narrator.settings import GenerationSettings
+from narrator.ui.picture_input import guarded
 
 
 def settings_form() -> list[Any]:
@@ -15,6 +16,15 @@ def settings_form() -> list[Any]:
 
     with gr.Row(elem_classes="knobs"):
         return [number(name, field, knob) for name, (field, knob) in knobs(GenerationSettings).items()]
+
+
+def choice(choices: Any, **options: Any) -> Any:
+    """A dropdown whose handler gets what was chosen, even if the list has changed meanwhile: handlers look it up."""
+    return guarded("Dropdown", _as_it_is)(choices, filterable=False, **options)
+
+
+def _as_it_is(payload: Any) -> Any:
+    return payload if isinstance(payload, str) else None
 
 
 def number(name: str, field: dataclasses.Field, knob: Knob, **more: Any) -> Any:

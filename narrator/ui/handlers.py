@@ -14,7 +14,7 @@ from narrator.families.modes import modes_of
 from narrator.knobs import build, knobs
 from narrator.narrate import Update, narrate
 from narrator.pictures import open_picture
-from narrator.records import NarratorError, Speech, Variant, Voice
+from narrator.records import Narration, NarratorError, Speech, Variant, Voice
 from narrator.settings import GenerationSettings
 from narrator.speech import engine as speech_engine
 from narrator.ui.accessibility import drawn, how_sure, status
@@ -49,6 +49,8 @@ class View:
     drawn: str | None = None
     made: Made | None = None
     path: Path | None = None  # of a sound
+    narration: Narration | None = None  # once it is finished
+    paths: tuple[Path, ...] = ()  # of the pictures that it is about
     doing: str = ""  # DESCRIBING or SPEAKING while there is something to stop, DESCRIBED once a Narration is finished
 
 
@@ -68,7 +70,7 @@ async def describe(path: str | None, variant_id: str, prompt: str, values: Seque
     variant = load_variants().get(variant_id or "")
     given = (path, *more) if variant is not None and variant.several else (path,)  # what is out of sight is left out
     paths = [Path(one) for one in given if one is not None]
-    subject = _subject(paths, variant, prompt or "")
+    about = subject(paths, variant, prompt or "")
     try:
         settings = settings_from(values)
 
@@ -77,7 +79,7 @@ async def describe(path: str | None, variant_id: str, prompt: str, values: Seque
 
         async for update in newest(start):
             if update.narration is not None:
-                yield _finished(update, subject)
+                yield _finished(update, about, paths)
                 return
             line = update.status if update.status and update.status != shown else None
             text = update.text if update.text != written else None
@@ -87,7 +89,7 @@ async def describe(path: str | None, variant_id: str, prompt: str, values: Seque
             if line or text is not None or picture is not None:
                 yield View(status=status(line, "busy") if line else None, text=text, sure=sure, doing=DESCRIBING,
                            drawn="" if picture is None and sure == "" else picture,
-                           made=_with(subject, update.text))
+                           made=_with(about, update.text))
     except NarratorError as error:
         yield View(status=status(str(error), "error"))
     except Exception as error:  # the page must not say "Describing…" for ever; the error itself goes on
@@ -95,7 +97,7 @@ async def describe(path: str | None, variant_id: str, prompt: str, values: Seque
         raise
 
 
-def _subject(paths: Sequence[Path], variant: Variant | None, prompt: str) -> Made | None:
+def subject(paths: Sequence[Path], variant: Variant | None, prompt: str) -> Made | None:
     """What can be corrected, once it has a text: the description of one picture by a variant that writes freely."""
     if variant is None or len(paths) != 1 or not variant.inputs.image or modes_of(variant):
         return None
@@ -103,17 +105,18 @@ def _subject(paths: Sequence[Path], variant: Variant | None, prompt: str) -> Mad
     return Made(path=str(paths[0]), variant=variant.id, prompt=asked, text="")
 
 
-def _with(subject: Made | None, text: str) -> Made | None:
-    return dataclasses.replace(subject, text=text) if subject is not None and text else None
+def _with(about: Made | None, text: str) -> Made | None:
+    return dataclasses.replace(about, text=text) if about is not None and text else None
 
 
-def _finished(update: Update, subject: Made | None) -> View:
+def _finished(update: Update, about: Made | None, paths: Sequence[Path]) -> View:
     narration = update.narration
     assert narration is not None
     line = f"Described in {narration.total_s:.1f} s."
     return View(status=status(line, "done", spoken=narration.text), text=narration.text, sure=how_sure(narration),
                 doing=DESCRIBED, drawn=drawn(update.picture, narration.text),
-                made=_with(subject, narration.text))
+                made=_with(about, narration.text), narration=narration,
+                paths=tuple(paths) if narration.image_sha256 else ())
 
 
 def stopped(doing: str) -> str:

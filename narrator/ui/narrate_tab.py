@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from narrator.catalog import problems
 from narrator.records import Variant
-from narrator.ui import handlers
+from narrator.ui import filing, handlers
 from narrator.ui.accessibility import ASSETS, left_out, status
 from narrator.ui.choosing import giving, offered, titles, wire_variants
 from narrator.ui.corrections_panel import corrections_panel
@@ -23,7 +24,7 @@ def narrate_tab(page: Any, tab: Any, visitor: tuple[Any, Any]) -> Parts:
     widgets."""
     import gradio as gr
 
-    parts = Parts()
+    parts = Parts(visitor=visitor[0], kept=filing.wanted_state(), filed=gr.State(""))
     first = next(iter(offered()), None)
     with gr.Row(elem_id="stage", equal_height=False):  # in the order of use, which is the order of Tab and of a phone
         with gr.Column(min_width=280, elem_id="give"):
@@ -97,20 +98,33 @@ def _getting(parts: Parts) -> None:
 
 
 def _wire_describing(parts: Parts) -> Any:
-    """The event of describing. A new text is no correction yet: the button that keeps one goes."""
+    """The event of describing."""
     import gradio as gr
 
-    async def describing(path: str | None, variant: str, more: list[str], mode: str | None, prompt: str,
-                         *values: Any) -> Any:
-        async for view in handlers.describe(path, variant, mode or prompt, values, more or ()):
-            shown = [gr.skip() if part is None else part for part in (view.status, view.text, view.sure, view.drawn)]
-            unedited = (gr.skip(), gr.skip()) if view.text is None else (view.made, gr.Button(visible=False))
-            yield [*shown, *unedited, view.doing]
-
-    inputs = [parts.picture, parts.variant, parts.more, parts.mode, parts.prompt, *parts.settings]
-    outputs = [parts.status, parts.text, parts.sure, parts.drawn, parts.made, parts.keep, parts.doing]
+    inputs = [parts.picture, parts.variant, parts.more, parts.mode, parts.prompt, parts.visitor, parts.kept,
+              *parts.settings]
+    outputs = [parts.status, parts.text, parts.sure, parts.drawn, parts.made, parts.keep, parts.doing, parts.filed]
     return gr.on([parts.describe.click, parts.prompt.submit], describing, inputs, outputs, concurrency_limit=8,
                  concurrency_id="describe", trigger_mode="once", **QUIETLY)
+
+
+async def describing(path: str | None, variant: str, more: list[str], mode: str | None, prompt: str,
+                     *values: Any) -> AsyncIterator[Any]:
+    """Updates of the event's outputs. values: visitor, whether to keep, settings. A new text is no correction yet: the
+    button that keeps one goes. A finished narration is filed."""
+    import gradio as gr
+
+    visitor, wanted, *settings = values
+    filing_it: asyncio.Task[tuple[str, str]] | None = None
+    async for view in handlers.describe(path, variant, mode or prompt, settings, more or ()):
+        shown = [gr.skip() if part is None else part for part in (view.status, view.text, view.sure, view.drawn)]
+        unedited = (gr.skip(), gr.skip()) if view.text is None else (view.made, gr.Button(visible=False))
+        if view.narration is not None:  # before the page hears of it: it may be closed by then
+            filing_it = asyncio.create_task(filing.file(view.narration, view.paths, visitor, wanted))
+        yield [*shown, *unedited, view.doing, ""]
+    filed, line = await filing_it if filing_it is not None else ("", "")
+    # Gradio says the last updates twice, the second time when all is over: what a person has typed by then must stay.
+    yield [line or gr.skip(), *(gr.skip() for _ in range(6)), filed]
 
 
 def _wire_stopping(parts: Parts, running: Sequence[Any]) -> None:

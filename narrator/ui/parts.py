@@ -35,4 +35,7 @@ class Parts:
     voice: list[Any] = dataclasses.field(default_factory=list)  # voice, speed, pitch
     sound: Any = None
     save_sound: Any = None
+    visitor: Any = None  # a state: the secret of this browser
+    kept: Any = None  # a state: whether this browser wants its narrations in the history
+    filed: Any = None  # a gr.State: which narration of the history is shown, "" for none
     examples: list[tuple[Any, Path]] = dataclasses.field(default_factory=list)

@@ -13,28 +13,28 @@ from narrator.uploads import uploaded_path
 
 def picture_input(**more: Any) -> Any:
     """A component for dropping, choosing, pasting or taking a picture; handlers get the path of the uploaded file."""
-    return _guarded("Image", _uploaded)(
-        label="Picture", type="filepath", sources=["upload", "clipboard", "webcam"], height=330, elem_id="picture",
-        buttons=[], alt_text="The picture to describe", format="png",
-        placeholder="Drop a picture here\nor click to choose one", **more)
+    return guarded("Image", _uploaded)(**{
+        "label": "Picture", "type": "filepath", "sources": ["upload", "clipboard", "webcam"], "height": 330,
+        "elem_id": "picture", "buttons": [], "alt_text": "The picture to describe", "format": "png",
+        "placeholder": "Drop a picture here\nor click to choose one", **more})
 
 
 def more_pictures(label: str, **more: Any) -> Any:
     """A component for further pictures of the same prompt; handlers get a list of paths of uploaded files."""
-    return _guarded("Gallery", _all_uploaded)(label=label, type="filepath", file_types=["image"], columns=4, height=170,
+    return guarded("Gallery", _all_uploaded)(label=label, type="filepath", file_types=["image"], columns=4, height=170,
                                               object_fit="contain", elem_id="more-pictures", buttons=[],
                                               interactive=True, allow_preview=False, **more)
 
 
 def files_input(label: str, **more: Any) -> Any:
     """A component for files of any kind; handlers get a list of paths of uploaded files."""
-    return _guarded("File", _files)(label=label, type="filepath", file_count="multiple", buttons=[], interactive=True,
+    return guarded("File", _files)(label=label, type="filepath", file_count="multiple", buttons=[], interactive=True,
                                     **more)
 
 
 @functools.cache
-def _guarded(name: str, read: Callable[[Any], Any]) -> Any:
-    """A subclass of `gr.Image`, `gr.Gallery` or `gr.File`.
+def guarded(name: str, read: Callable[[Any], Any]) -> Any:
+    """A subclass of the component `gr.<name>`, whose handlers get what `read` makes of a payload.
 
     Gradio's own would open any file, and would fetch a web address that a crafted request names; this one refuses
     both, and leaves opening to `narrator.pictures`. It has to be a class, since Gradio makes a visitor's components
@@ -48,7 +48,7 @@ def _guarded(name: str, read: Callable[[Any], Any]) -> Any:
         path: str | None = await kind.async_move_resource_to_block_cache(self, _no_address(place))
         return path
 
-    parts = {"__module__": __name__, "__doc__": "Uploaded pictures only.", "get_block_name": lambda self: name.lower(),
+    parts = {"__module__": __name__, "__doc__": "Guarded.", "get_block_name": lambda self: name.lower(),
              "preprocess": lambda self, payload: read(payload), "async_move_resource_to_block_cache": move}
     return ABCMeta.__new__(type(kind), f"{name}Input", (kind,), parts)
 

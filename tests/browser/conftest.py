@@ -11,6 +11,7 @@ from typing import Any, Literal
 import pytest
 from bad_input import CAT
 from playwright.sync_api import Browser, Page, sync_playwright
+from serving import Server
 
 WIDE, PHONE = (1280, 800), (390, 844)
 WAIT_MS = 120_000  # a second on an idle machine
@@ -61,6 +62,15 @@ def chromium(browser_path: str | None) -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=browser_path, args=flags)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="package")
+def training(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A page with something to train (see training_page.py), one for all tests of the Train tab."""
+    from browser.training_page import serve_training
+
+    with serve_training(tmp_path_factory.mktemp("train")) as running:
+        yield running
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Corrections, modes and several pictures on the Narrate tab, as a person uses them."""
 
 import json
-import socket
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ import yaml
 from axe_playwright_python.sync_playwright import Axe
 from bad_input import CAT
 from plumbing import write_checkpoint
-from serving import PICTURES, Server, page_config, press, served, upload
+from serving import PICTURES, Server, free_port, page_config, press, served, upload
 from tiny_families import save_image_gpt, save_projector
 
 from browser.conftest import PHONE, WAIT_MS, WIDE, Visit
@@ -31,10 +30,7 @@ def serve(folder: Path, **environment: str) -> Any:
     for name, more in (("digits", {"default_prompt": "classify"}), ("two", {"several": True})):
         manifest = checkpoints / name / "variant.yaml"
         manifest.write_text(yaml.safe_dump(yaml.safe_load(manifest.read_text()) | more))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    return served(folder, port, NARRATOR_CHECKPOINTS=str(checkpoints), NARRATOR_HISTORY=str(folder / "history"),
+    return served(folder, free_port(), NARRATOR_CHECKPOINTS=str(checkpoints), NARRATOR_HISTORY=str(folder / "history"),
                   **environment)
 
 

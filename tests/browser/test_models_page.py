@@ -1,14 +1,13 @@
 """The Models tab in a real browser: a download and its progress, loading, removing, by keyboard, in all colours."""
 
 import re
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from plumbing import write_checkpoint
-from serving import served
+from serving import free_port, served
 from small_hub import BIG, Repository, SmallHub, files, repository
 from tiny_captioner import save_tiny_captioner
 
@@ -39,12 +38,9 @@ def address(hub: SmallHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     for name in ("far", "large"):
         write_checkpoint(folder / "checkpoints", name, source=f"owner/{name}", family="encoder_decoder")
     write_checkpoint(folder / "checkpoints", "mine")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
     places = {"NARRATOR_CHECKPOINTS": str(folder / "checkpoints"), "HF_ENDPOINT": hub.address,
               "HF_HUB_CACHE": str(folder / "cache"), "HF_HUB_OFFLINE": "0"}
-    with served(folder, port, **places) as running:
+    with served(folder, free_port(), **places) as running:
         yield running.address
 
 

@@ -1,7 +1,6 @@
 """ "Adapters and sharing" in a real browser: an adapter is added, merged and exported; by keyboard, in all colours."""
 
 import shutil
-import socket
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from peft import LoraConfig, get_peft_model
-from serving import page_config, press, served, upload
+from serving import free_port, page_config, press, served, upload
 from tiny_families import save_causal
 
 from browser.conftest import PHONE, WAIT_MS, WIDE, Visit
@@ -39,10 +38,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def address(home: Path) -> Iterator[str]:
     """A page of its own over them."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    with served(home, port, NARRATOR_CHECKPOINTS=str(home / "checkpoints"), HF_TOKEN="") as running:
+    with served(home, free_port(), NARRATOR_CHECKPOINTS=str(home / "checkpoints"), HF_TOKEN="") as running:
         yield running.address
 
 

@@ -134,6 +134,11 @@ class Recipe(Protocol):
         """The model as it stands, or what `saved` gave, on the dev sets; its training mode is put back."""
         ...
 
+    def losses(self, model: Any, dev: Sets, *, tell: Tell) -> Scores:
+        """More about the dev sets, for base and variant: how likely what people wrote is to the model. As `evaluate`
+        takes it; {} where its scores hold that already."""
+        return {}
+
     def overall(self, scores: Scores, dev: Sets) -> float:
         """One figure for early stopping and best-kept, higher is better."""
         ...

@@ -21,6 +21,7 @@ from trainer.data import located
 from trainer.evaluation import evaluate, overall
 from trainer.recipes import Recipe, Scores, Sets, Tell
 from trainer.recipes.bases import find_base
+from trainer.recipes.caption_loss import caption_loss
 from trainer.recipes.captions import Features, Pictures, Words, cache_features, collate
 from trainer.recipes.decoders import decoder_tokenizer, load_captioner, new_decoder
 from trainer.recipes.distill import Teacher, distillation_loss
@@ -103,6 +104,12 @@ class EncoderDecoderRecipe(Recipe):
                  tell: Tell) -> Scores:
         """Descriptions of the dev pictures, scored as captions."""
         return evaluate(self.speaker(model), dev, beams=beams, intervals=intervals, tell=tell)
+
+    def losses(self, model: VisionEncoderDecoderModel | EncoderDecoder, dev: Sets, *, tell: Tell) -> Scores:
+        """`loss_captions` of each set: nats a token of what people wrote, ends included."""
+        family = self.speaker(model)
+        return {name: {"loss_captions": caption_loss(family, examples, self._encode, tell)}
+                for name, examples in dev.items()}
 
     def speaker(self, model: VisionEncoderDecoderModel | EncoderDecoder) -> EncoderDecoder:
         """The model as a family."""

@@ -1,4 +1,5 @@
-"""The Train tab. It imports no torch, and of the trainer only jobs, queue, events, config and archives."""
+"""The Train tab. It imports no torch, and of the trainer only jobs, queue, events, config,
+archives and launch."""
 
 from trainer.tab.page import TITLE, dressed, train_tab, upload_limit
 

@@ -9,13 +9,14 @@ import asyncio
 import dataclasses
 import shutil
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from narrator.corrections import DATA, corrections_of
 from narrator.records import NarratorError
 from narrator.ui.limits import alone
+from narrator.unpacking import nobody
 from trainer.archives import describe_upload
 from trainer.tab import places
 from trainer.tab.children import run_trainer
@@ -28,6 +29,7 @@ SOURCES = {UPLOAD: "Upload pictures with texts", CORRECTIONS: "Corrections kept 
 LISTED = "captions.jsonl"  # what `trainer prepare` writes
 HELD_OUT = ("dev", "val", "validation", "test")  # what a held-out split is called
 FEW, FEW_HELD_OUT, USUAL_HELD_OUT = 100, 0.25, 0.1  # below so many examples a larger share is held out
+LOOK_S = 0.25  # between two looks at how far an upload is
 NEEDED = ("There is nothing to learn from yet. Upload a zip, or pictures with their texts, then press again.")
 
 
@@ -41,29 +43,57 @@ class Source:
     says: str
 
 
-async def from_upload(files: Sequence[str]) -> Source:
+async def from_upload(files: Sequence[str], tell: Callable[[int, int], None] = nobody) -> Source:
     """Uploaded files, kept below a data root and split by picture into what is learned from and what is held out.
 
-    Raises NarratorError for what is none of the formats.
+    tell: hears of the bytes unpacked so far and in all, from the thread that unpacks. Cancelling the task ends that at
+    its next megabyte, and leaves nothing. Raises NarratorError for what is none of the formats.
     """
     paths = [Path(file) for file in files]
     if not paths:
         raise NarratorError(NEEDED)
     root, folder = places.new_upload()
-    stop = threading.Event()
+    stop, source = threading.Event(), None
 
-    def tell(done: int, total: int) -> None:
+    def heard(done: int, total: int) -> None:
         if stop.is_set():
             raise NarratorError("The upload was left.")
+        tell(done, total)
+
+    def look() -> dict[str, Any]:
+        try:
+            return describe_upload(paths, folder / "given", heard)
+        finally:
+            if stop.is_set():  # whoever waited for it is gone, and cannot tidy up before it has ended
+                shutil.rmtree(folder, ignore_errors=True)
 
     try:
-        found = await asyncio.to_thread(describe_upload, paths, folder / "given", tell)
-        return await _split(found, folder, root)
-    except (NarratorError, OSError):
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+        source = await _split(await asyncio.to_thread(look), folder, root)
+        return source
     finally:
         stop.set()
+        if source is None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+async def progress_of(files: Sequence[str]) -> AsyncGenerator[float | Source, None]:
+    """The share that is unpacked so far, from 0 to 1, now and then; in the end what `from_upload` gives. Closing the
+    iterator cancels that."""
+    share = [0.0]
+
+    def tell(done: int, total: int) -> None:
+        share[0] = done / max(1, total)
+
+    task, told = asyncio.create_task(from_upload(files, tell)), -1.0
+    try:
+        while not task.done():
+            if share[0] != told:
+                told = share[0]
+                yield told
+            await asyncio.wait({task}, timeout=LOOK_S)
+        yield task.result()
+    finally:
+        task.cancel()
 
 
 def from_corrections() -> Source:

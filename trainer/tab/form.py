@@ -126,7 +126,8 @@ def _rows(form: Form, name: str) -> None:
     """One list: which row, add, remove, and the settings of that row."""
     import gradio as gr
 
-    with gr.Accordion(TITLES.get(name, name.capitalize()), open=False, elem_classes="section"):
+    title = TITLES.get(name, name.capitalize())
+    with gr.Accordion(title, open=False, elem_classes="section", elem_id=f"train-{name}-part"):
         if name not in form.picks:
             form.picks[name] = choice([], label="Which one", elem_id=f"train-{name}-row", visible=False)
         with gr.Row(elem_classes="knobs"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping
 from html import escape
@@ -11,12 +12,15 @@ from typing import Any
 from narrator.records import NarratorError
 from narrator.ui.accessibility import status
 from narrator.ui.handlers import unexpected
+from narrator.ui.limits import alone
 from narrator.ui.work import QUIETLY
 from trainer.tab import data_sources as sources
 from trainer.tab import starts, views
 from trainer.tab.form import Form, first_controls, further_controls
+from trainer.tab.several_part import several_part
 from trainer.tab.starting import DEFAULT, start_from, summary
 from trainer.tab.starting import starts as entries
+from trainer.tab.uploads_part import uploads_part, wire_uploads
 from trainer.tab.widgets import choice, upload_area, upload_button
 
 FORMATS = ("A zip, or pictures with a .txt of the same name each, or with one file of texts: CSV, JSON lines, COCO, "
@@ -24,6 +28,7 @@ FORMATS = ("A zip, or pictures with a .txt of the same name each, or with one fi
 HUB = (("name", "Data set", "", "owner/name"), ("train", "Split to learn from", "train", ""),
        ("dev", "Held-out split", "validation", ""))
 SAVE = "(text, name) => window.training.save(text, name)"
+TO_UPLOAD = "() => window.training.goOn('#train-upload button', true)"
 Step = Callable[[dict[str, Any], Mapping[Any, Any]], dict[str, Any]]
 
 
@@ -39,6 +44,7 @@ class New:
     upload_part: Any = None
     hub_part: Any = None
     upload: Any = None
+    upload_leave: Any = None
     hub: list[Any] = dataclasses.field(default_factory=list)  # name, split to learn from, held-out split, limit
     fetch: Any = None
     found: Any = None
@@ -74,7 +80,10 @@ def new_part(line: Any) -> New:
     with gr.Accordion("All settings", open=False, elem_id="train-all"):
         further_controls(new.form)
     _text(new)
+    several_part(new.form, line)
     _wire(new)
+    if alone():  # of several visitors, each would see and delete the others'
+        wire_uploads(uploads_part(), new.form, line)
     return new
 
 
@@ -85,6 +94,7 @@ def _data(new: New) -> None:
     with gr.Column(elem_id="train-upload-part") as new.upload_part:
         new.upload = upload_area(label="Pictures with texts", height=150, elem_id="train-upload")
         gr.HTML(f'<p class="quiet">{escape(FORMATS)}</p>', elem_classes="flat")
+        new.upload_leave = gr.Button("Stop the upload", size="md", elem_id="train-upload-leave", visible=False)
     with gr.Column(visible=False, elem_id="train-hub-part") as new.hub_part:
         with gr.Row(elem_classes="knobs"):
             new.hub = [gr.Textbox(label=label, value=value, placeholder=example, max_length=200, min_width=200,
@@ -160,24 +170,33 @@ def _wire_upload(new: New, outputs: list[Any]) -> None:
     import gradio as gr
 
     form = new.form
-    rest = [gr.skip()] * (len(outputs) - 1)
+    rest: list[Any] = [gr.skip()] * (len(outputs) - 2)  # all but what was found and the status line
 
     async def take(given: Mapping[Any, Any]) -> Any:
-        state = form.read(given)
-        yield [*rest, status("Looking through the upload …", "busy")]
+        state, doing, over = form.read(given), gr.Button(visible=True), gr.Button(visible=False)
+        yield [*rest, gr.skip(), status("Looking through the upload …", "busy"), doing]
         try:
-            state = starts.with_source(state, await sources.from_upload(given[new.upload] or []))
+            async with contextlib.aclosing(sources.progress_of(given[new.upload] or [])) as progress:
+                async for found in progress:
+                    if isinstance(found, float):
+                        yield [*rest, _meter(found), gr.skip(), gr.skip()]
+                        continue
+                    state = starts.with_source(state, found)
+                    yield [*form.filled(state), _about(state["draft"]), _found(state),
+                           status(f"The upload is ready. {found.says}", "done"), over]
         except NarratorError as error:
-            yield [starts.without_source(state), *rest[1:], status(str(error), "error")]
+            yield [starts.without_source(state), *rest[1:], "", status(str(error), "error"), over]
         except Exception as error:  # the page must not say "Looking …" for ever; the error itself goes on
-            yield [*rest, unexpected(error)]
+            yield [*rest, "", unexpected(error), over]
             raise
-        else:
-            yield [*form.filled(state), _about(state["draft"]), _found(state),
-                   status(f"The upload is ready. {state['source'].says}", "done")]
 
-    new.upload.upload(take, {*form.inputs(), new.upload}, outputs, concurrency_limit=2, concurrency_id="train-upload",
-                      **QUIETLY)
+    event = new.upload.upload(take, {*form.inputs(), new.upload}, [*outputs, new.upload_leave], concurrency_limit=2,
+                              concurrency_id="train-upload", **QUIETLY)
+    left = (form.state, new.found, new.upload, new.upload_leave, new.status)
+    new.upload_leave.click(None, cancels=[event], **QUIETLY).then(
+        lambda given: [starts.without_source(form.read(given)), "", None, gr.Button(visible=False),
+                       status("The upload was stopped. Nothing of it is kept.", "stopped")],
+        {*form.inputs()}, left, queue=False, **QUIETLY).then(None, js=TO_UPLOAD, **QUIETLY)
     gr.on([new.upload.clear, new.upload.delete], lambda given: [starts.without_source(form.read(given)), ""],
           {*form.inputs()}, [form.state, new.found], **QUIETLY)
 
@@ -235,6 +254,12 @@ def _load_file(state: dict[str, Any], files: list[str]) -> dict[str, Any]:
 
 def _about(draft: Mapping[str, Any]) -> str:
     return f'<p class="quiet">{escape(summary(dict(draft)))}</p>'
+
+
+def _meter(share: float) -> str:
+    """How much is unpacked. No live region: it would never be silent."""
+    return (f'<progress class="meter" aria-label="Unpacked" value="{share:.3f}" max="1"></progress>'
+            f'<p class="quiet">{share:.0%} unpacked.</p>')
 
 
 def _found(state: Mapping[str, Any]) -> str:

@@ -63,7 +63,7 @@ def _wire_start(new: New, watched: Runs) -> None:
     def start(given: Mapping[Any, Any]) -> list[Any]:
         state = form.read(given)
         try:
-            job, state = starts.start(state)
+            job = starts.start(state)
         except NarratorError as error:
             return [state, status(str(error), "error"), *[gr.skip()] * (len(outputs) - 2)]
         return [state, runs.begun(job), *opened(watched, job.id)[1:]]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from narrator.catalog import checkpoint_folders
 from narrator.records import NarratorError
+from narrator.ui.data_sets import data_root
 from narrator.ui.limits import alone
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -41,12 +42,6 @@ def runs_folder() -> Path:
     """Where runs live: NARRATOR_RUNS, else runs/ of this project."""
     named = os.environ.get("NARRATOR_RUNS")
     return Path(named).expanduser().resolve() if named else PROJECT / "runs"
-
-
-def data_root() -> Path:
-    """The data root of presets: NARRATOR_DATA, else data/ of this project; it need not be there."""
-    named = os.environ.get("NARRATOR_DATA")
-    return Path(named).expanduser().resolve() if named else PROJECT / "data"
 
 
 def upload_place() -> tuple[Path, Path]:

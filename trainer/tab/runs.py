@@ -14,7 +14,7 @@ from narrator.catalog import load_variants, read_variant
 from narrator.records import NarratorError
 from narrator.ui.accessibility import status
 from trainer import queue
-from trainer.jobs import CONFIG, MANIFEST, Job, job_state, list_jobs
+from trainer.jobs import CONFIG, LIVE, MANIFEST, Job, job_state, list_jobs
 from trainer.tab import views
 from trainer.tab.places import OFF, runs_folder, training_is_on
 from trainer.tab.watching import Watch, watch
@@ -22,7 +22,6 @@ from trainer.tab.watching import Watch, watch
 SAMPLES = 8  # held-out examples that are shown
 LIST_S = 5.0  # seconds between two looks at all runs; the watched one is looked at at every tick
 LOG_LINES = 80
-LIVE = ("queued", "running")
 ACTIONS = {"queued": {"stop", "earlier", "later"}, "running": {"stop"}, "done": {"narrate", "remove"}}
 ENDED = {"resume", "remove"}
 
@@ -43,6 +42,7 @@ class Look:
     log: str | None = None
     actions: set[str] | None = None
     live: bool = False  # whether something waits or runs, so that the next look should come soon
+    running: bool = False  # whether the watched run does
 
 
 def folder_of(run_id: str | None) -> Path:
@@ -69,7 +69,7 @@ def look(run_id: str | None, seen: Mapping[str, Any] | None = None) -> Look:
     if moved or time.monotonic() - before.get("listed", 0) > LIST_S:
         after |= _listed(parts)
     parts |= _changed(job, found, before, after)
-    return Look(seen=after, live=bool(after.get("live")) or job.state in LIVE, **parts)
+    return Look(seen=after, live=bool(after.get("live")) or job.state in LIVE, running=job.state == "running", **parts)
 
 
 def standing(job: Job, found: Watch) -> str:

@@ -13,7 +13,9 @@ from narrator.ui.work import QUIETLY
 from trainer.tab import runs, views
 from trainer.tab.widgets import choice
 
-SOON_S, SELDOM_S = 1.0, 5.0  # seconds between two looks: while something runs, and else
+# Seconds between two looks: at a run that runs, while anything waits or runs, and else. An event is on the page after
+# two looks at most, since one may be under way while it is written.
+NOW_S, SOON_S, SELDOM_S = 0.5, 1.0, 5.0
 BUTTONS = {"stop": "Stop", "resume": "Resume", "earlier": "Earlier", "later": "Later", "narrate": "Narrate with it",
            "remove": "Remove …"}
 BUSY = status("", "busy").partition("><")[0]  # how the line of what has begun begins
@@ -119,7 +121,7 @@ def shown(parts: Runs, look: runs.Look, listed: Any = None) -> list[Any]:
     updates = [given(look.status), look.seen, listed, *map(given, (look.facts, look.curves, look.tables, look.report,
                                                                    look.log, look.overview)),
                gr.skip() if look.choices is None else gr.Column(visible=bool(look.choices)),
-               gr.Timer(value=SOON_S if look.live else SELDOM_S, active=True)]
+               gr.Timer(value=pause_s(look), active=True)]
     if look.samples is None:
         updates += [gr.skip()] * (1 + 2 * len(parts.samples))
     else:
@@ -130,6 +132,11 @@ def shown(parts: Runs, look: runs.Look, listed: Any = None) -> list[Any]:
     if look.actions is None:
         return updates + [gr.skip()] * len(parts.buttons)
     return updates + [gr.Button(visible=name in look.actions) for name in parts.buttons]
+
+
+def pause_s(look: runs.Look) -> float:
+    """Seconds until the next look."""
+    return NOW_S if look.running else SOON_S if look.live else SELDOM_S
 
 
 def opened(parts: Runs, run_id: str | None) -> list[Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
-import secrets
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -13,8 +14,9 @@ from typing import Any
 
 from narrator.records import NarratorError
 from trainer import queue
-from trainer.config import TrainingConfig
-from trainer.jobs import Job
+from trainer.config import TrainingConfig, load_config
+from trainer.jobs import CONFIG, LIVE, PLACES, Job, list_jobs, plain
+from trainer.launch import launch_commands
 from trainer.tab import data_sources as sources
 from trainer.tab import places
 from trainer.tab.children import run_trainer
@@ -32,12 +34,14 @@ from trainer.tab.fields import (
 from trainer.tab.starting import check_places, start_from
 
 State = dict[str, Any]
+MOST = 4096  # machines, and processes on each
+HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?")
 
 
 def first_state(start_id: str) -> State:
     """The form's state on a page that has just been opened: an entry of "Start from", and no data yet."""
     return {"draft": start_from(start_id), "rows": dict.fromkeys(lists(), 0), "start": start_id, "source": None,
-            "root": str(places.data_root()), "request": secrets.token_hex(8)}
+            "root": str(places.data_root())}
 
 
 def choose_start(state: State, start_id: str) -> State:
@@ -106,12 +110,30 @@ def checked(state: State) -> TrainingConfig:
                             "the folder of the data sets.")
     config = parse(state["draft"])
     check_places(config, root)
+    for row in (*config.data, *config.dev):
+        if row.path.startswith(f"{places.UPLOADS}/") and not (root / row.path).exists():
+            raise NarratorError("The upload is not there any more. Upload the pictures again.")
     return config
 
 
 def as_text(state: State) -> tuple[str, str]:
     """(YAML, command) that do the same in a terminal."""
     return to_yaml(state["draft"]), command(state["draft"], Path(state["root"]))
+
+
+def launched(state: State, kind: str, machines: float | None, processes: float | None, host: str) -> list[str]:
+    """The command for each machine that trains with these settings in several processes. Raises NarratorError for
+    settings that are wrong, and where the batches cannot be dealt out."""
+    config = parse(state["draft"])
+    for name, count in (("Machines", machines), ("Processes", processes)):
+        if count is None or count != int(count) or not 1 <= count <= MOST:
+            raise NarratorError(f"{name} must be a whole number from 1 to {MOST:,}. Correct it.")
+    if not HOST_NAME.fullmatch(host.strip()):
+        raise NarratorError("The first machine needs a name or an address that the others reach it by, such as "
+                            "10.0.0.1. Correct it.")
+    training = ["run", f"{config.name}.yaml", "--data-root", state["root"]]
+    return launch_commands(config, training, kind=kind, machines=int(machines or 1), processes=int(processes or 1),
+                           host=host.strip())
 
 
 async def check(state: State) -> dict[str, Any]:
@@ -143,8 +165,9 @@ def check_line(found: Mapping[str, Any]) -> tuple[str, str]:
     return "This can run. The check found nothing to mend.", "done"
 
 
-def start(state: State) -> tuple[Job, State]:
-    """(the job, the state for the next press). The same state again gives the same job and makes none.
+def start(state: State) -> Job:
+    """The job. The same settings again, from whichever window, give the same job and make none while it waits or runs:
+    with the same seed it would come to the same variant. Once it has ended they make a new one.
 
     Raises NarratorError for settings that are wrong, for a page where training is off, and when nothing can be written.
     """
@@ -153,8 +176,26 @@ def start(state: State) -> tuple[Job, State]:
     config = checked(state)
     at = {"data_root": state["root"], "out": str(places.variants_folder() / config.name),
           "command": command(state["draft"], Path(state["root"])), "strict": False}
-    job = queue.submit(dataclasses.asdict(config), at, runs=places.runs_folder(), request=state["request"])
-    return job, state | {"request": secrets.token_hex(8)}
+    runs, settings = places.runs_folder(), dataclasses.asdict(config)
+    return queue.submit(settings, at, runs=runs, request=_wish(settings, state["root"], runs))
+
+
+def _wish(settings: Mapping[str, Any], root: str, runs: Path) -> str:
+    """A name for these settings on this data that lasts until a run of them has ended. Windows that ask at the same
+    time come to the same one; `queue.submit` makes one job of it."""
+    text = json.dumps(plain(settings), sort_keys=True) + str(Path(root).resolve())
+    ended = [job.id for job in list_jobs(runs) if job.state not in LIVE and _read(job.folder) == text]
+    return hashlib.sha256("\n".join([text, *sorted(ended)]).encode()).hexdigest()
+
+
+def _read(folder: Path) -> str:
+    """What `_wish` makes a name of, of a run; "" where it cannot be read."""
+    try:
+        config = load_config(folder / CONFIG)
+        root = json.loads((folder / PLACES).read_text(encoding="utf-8"))["data_root"]
+    except (NarratorError, OSError, ValueError, KeyError, TypeError):
+        return ""
+    return json.dumps(plain(dataclasses.asdict(config)), sort_keys=True) + str(root)
 
 
 def uploaded_settings(state: State, path: Path) -> State:

@@ -16,6 +16,7 @@
     set("#train-status", "aria-live", "polite");
     set("#train-status", "aria-atomic", "true");
     set("#train-keep", "aria-describedby", "train-question");
+    set("#train-uploads-keep", "aria-describedby", "train-uploads-question");
     set("#train-runs", "tabindex", "-1");
     set("#train-upload button[aria-dropeffect]", "aria-label", "Drop pictures with texts here or click to choose them");
     set("#train-sound audio", "aria-label", "Speech");
@@ -45,8 +46,8 @@
     ["pointerdown", "keydown"].forEach((kind) => document.addEventListener(kind, leave, { once: true, capture: true }));
     const again = () => {
       if (left <= 0 || stayed > 10) return;
-      left -= 1;
       const tab = [...document.querySelectorAll('[role="tab"]')].find((one) => one.textContent.trim() === "Train");
+      if (tab) left -= 1; // a slow machine draws it late
       const line = document.querySelector("#train-status");
       stayed = line && line.offsetParent !== null ? stayed + 1 : 0;
       if (tab && !stayed && left % 4 === 0) tab.click();

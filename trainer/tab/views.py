@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-import functools
-import io
 import re
 from collections.abc import Mapping, Sequence
 from html import escape
-from pathlib import Path
 from typing import Any
 
 from narrator.hub.pulling import size
-from narrator.pictures import open_picture
-from narrator.records import NarratorError
+from narrator.ui.charts import duration, number
+from narrator.ui.thumbnails import thumbnail
 from trainer.jobs import Job
-from trainer.tab.charts import Chart, drawing, number, table
+from trainer.tab.charts import Chart, drawing, table
 from trainer.tab.places import UPLOADS
 from trainer.tab.watching import TITLES, Sample, Watch
 
 STATES = {"queued": "Waiting", "running": "Running", "done": "Done", "stopped": "Stopped", "failed": "Failed",
           "interrupted": "Broken off"}
-SIDE = 320  # pixels of a thumbnail's longer side
 LEVELS = {"error": "Problem", "warning": "Mind", "ok": "Good"}
 NO_RUNS = '<p class="quiet">There are no runs yet. The first one that you start appears here.</p>'
 
@@ -57,7 +52,7 @@ def facts(job: Job, seen: Watch) -> str:
     step, total = max(seen.step, 0) or job.step, seen.total or job.total_steps
     early = job.state == "done" and step < total
     full = total if job.state == "done" else step
-    bar = f'<progress aria-label="Steps done" value="{full}" max="{max(total, 1)}"></progress>'
+    bar = f'<progress class="meter" aria-label="Steps done" value="{full}" max="{max(total, 1)}"></progress>'
     rows = {"State": state(job) + (", ended early" if early else ""),
             "Step": f"{step:,} of {total:,}" if total else "not begun"}
     if seen.stage:
@@ -79,17 +74,9 @@ def _pace(seen: Watch) -> dict[str, str]:
     for name, title in (("memory_bytes", "Memory"), ("gpu_bytes", "GPU memory")):
         if isinstance(last.get(name), (int, float)):
             found[title] = size(int(last[name]))
+    if isinstance(last.get("gpu_percent"), (int, float)):
+        found["GPU use"] = f"{last['gpu_percent']:.0f} %"
     return found
-
-
-def duration(seconds: float | None) -> str:
-    """ "about 4 min", "about 2 h 10 min"."""
-    if seconds is None:
-        return "not known yet"
-    if seconds < 90:
-        return f"about {max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    return f"about {minutes} min" if minutes < 60 else f"about {minutes // 60} h {minutes % 60} min"
 
 
 def charts(seen: Watch) -> list[Chart]:
@@ -180,22 +167,3 @@ def log(text: str) -> str:
     """The end of the run's log. The newest line is in sight: the box is turned over by the style sheet."""
     return ('<div class="log" role="region" aria-label="Log of the run" tabindex="0"><pre>'
             f"{escape(text) or 'The run has said nothing yet.'}</pre></div>")
-
-
-def thumbnail(place: Any, words: str) -> str:
-    """A small picture inside the page; "" where it cannot be opened. words: what a screen reader says."""
-    try:
-        path = Path(str(place))
-        data = _small(path, path.stat().st_mtime_ns)
-    except (OSError, ValueError, NarratorError):
-        return ""
-    return f'<img src="data:image/jpeg;base64,{data}" alt="{escape(words)}" loading="lazy">'
-
-
-@functools.lru_cache(maxsize=256)
-def _small(path: Path, changed_ns: int) -> str:
-    picture = open_picture(path)
-    picture.thumbnail((SIDE, SIDE))
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=80)
-    return base64.b64encode(buffer.getvalue()).decode("ascii")

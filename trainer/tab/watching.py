@@ -19,7 +19,7 @@ AT_ONCE = 1 << 22  # bytes read at one look: a long run is caught up with in pie
 RECENT = 50  # steps that the pace is taken from
 DECIDES = ("cider_d", "accuracy", "loss_answer")  # the metric that chooses the best weights, by what is there
 LOSSES = ("loss_answer",)  # of them, those where less is better; the event's score is their negative
-TITLES = {**METRICS, "loss_answer": "Loss of the answers"}
+TITLES = {**METRICS, "loss_answer": "Loss of the answers", "loss_captions": "Loss of the captions (nats a word)"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -157,6 +157,12 @@ class Watch:
 
     def _base(self, event: Mapping[str, Any]) -> None:
         self.base_scores = event["scores"] if isinstance(event.get("scores"), dict) else {}
+        self.evaluations += 1
+        sets = [of_set for of_set in self.base_scores.values() if isinstance(of_set, dict)]
+        known = next((name for name in DECIDES if sets and isinstance(sets[0].get(name), dict)), "")
+        value = sets[0][known].get("value") if known else None
+        if len(sets) == 1 and isinstance(value, (int, float)):  # of several sets no figure stands for all
+            self.milestones.append(f"Before training: {TITLES.get(known, known)} {value:.2f}.")
 
     def _end(self, event: Mapping[str, Any]) -> None:
         self.ended = dict(event)

@@ -7,14 +7,10 @@ from abc import ABCMeta
 from typing import Any
 
 from narrator.records import NarratorError
+from narrator.ui.fields import choice
 from narrator.uploads import uploaded_path
 
-
-def choice(choices: Any, **options: Any) -> Any:
-    """A dropdown whose handler gets what was chosen, even if the list has changed meanwhile: handlers look it up."""
-    import gradio as gr
-
-    return _made(gr.Dropdown, "dropdown", _as_it_is)(choices, filterable=False, **options)
+__all__ = ["choice", "upload_area", "upload_button"]
 
 
 def upload_area(**options: Any) -> Any:
@@ -48,10 +44,6 @@ def _made(kind: Any, name: str, preprocess: Any) -> Any:
     parts = {"__module__": __name__, "__doc__": "Guarded.", "get_block_name": lambda self: name,
              "preprocess": preprocess, "async_move_resource_to_block_cache": move}
     return ABCMeta.__new__(type(kind), f"Guarded{kind.__name__}", (kind,), parts)
-
-
-def _as_it_is(self: Any, payload: Any) -> Any:
-    return payload if isinstance(payload, str) else None
 
 
 def _uploaded(self: Any, payload: Any) -> list[str]:

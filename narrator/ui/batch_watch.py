@@ -1,0 +1,189 @@
+"""The right side of the Batch tab: a batch that is watched, and what can be done with it. It wires;
+narrator.ui.batch_handlers works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from narrator.batch.alt_text import MOST
+from narrator.batch.edits import MAX_TEXT
+from narrator.records import NarratorError
+from narrator.ui import batch_handlers as batches
+from narrator.ui import batch_saving as saves
+from narrator.ui.accessibility import status
+from narrator.ui.batch_editing import wire_editing
+from narrator.ui.batch_parts import SELDOM_S, Watch, opened, shown
+from narrator.ui.batch_view import NO_BATCH
+from narrator.ui.fields import choice
+from narrator.ui.work import QUIETLY
+
+BUTTONS = {"stop": "Cancel", "resume": "Resume", "retry": "Try the failed ones again", "remove": "Delete …"}
+BUSY = status("", "busy").partition("><")[0]  # how the line of what has begun begins
+GO_ON = "() => window.batch.goOn('#batch-actions button')"
+ASK = "() => window.batch.goOn('#batch-keep', true)"
+TO_FILE = "() => window.batch.goOn('#batch-file', true)"
+
+
+def watch_part(line: Any, visitor: Any) -> Watch:
+    """The widgets, inside the column that is open. line: the status line."""
+    import gradio as gr
+
+    watch = Watch(status=line, visitor=visitor)
+    gr.HTML('<h2 class="part">Batches</h2>', elem_classes="flat")
+    watch.seen, watch.page = gr.State({}), gr.State(1)
+    watch.none = gr.HTML(NO_BATCH, elem_id="batch-none", elem_classes="flat")
+    with gr.Column(visible=False, elem_id="batch-detail") as watch.detail:
+        watch.choice = choice([], label="Batch", elem_id="batch-choice")
+        with gr.Row(elem_id="batch-actions"):
+            for name, label in BUTTONS.items():
+                watch.buttons[name] = gr.Button(label, elem_id=f"batch-{name}", size="md", min_width=90, visible=False,
+                                                variant="primary" if name == "resume" else "secondary")
+        with gr.Group(visible=False, elem_id="batch-asking") as watch.asking:
+            watch.question = gr.HTML("")
+            with gr.Row():
+                watch.keep = gr.Button("Keep it", elem_id="batch-keep", size="md", min_width=90)
+                watch.yes = gr.Button("Delete it", elem_id="batch-yes", size="md", min_width=90, variant="stop")
+        watch.facts = gr.HTML("", elem_id="batch-facts", elem_classes="flat")
+        watch.bad = gr.HTML("", elem_id="batch-bad", elem_classes="flat")
+        _saving(watch)
+        _rows(watch)
+    watch.timer = gr.Timer(SELDOM_S, active=False)
+    return watch
+
+
+def _saving(watch: Watch) -> None:
+    import gradio as gr
+
+    with gr.Row(elem_id="batch-saving", equal_height=True):
+        watch.kind = gr.Dropdown(saves.choices(), value="jsonl", label="Save as", elem_id="batch-kind",
+                                 filterable=False, min_width=200)
+        watch.make = gr.Button("Make the file", elem_id="batch-make", size="md", min_width=120)
+        watch.stop_making = gr.Button("Stop making it", elem_id="batch-stop-making", size="md", min_width=120,
+                                      visible=False)
+        watch.file = gr.DownloadButton("Save the file", elem_id="batch-file", size="md", variant="primary",
+                                       min_width=120, visible=False)
+    watch.bar = gr.HTML("", elem_id="batch-bar", elem_classes="flat")
+
+
+def _rows(watch: Watch) -> None:
+    import gradio as gr
+
+    with gr.Group(visible=False, elem_id="batch-editor") as watch.editor:
+        watch.about = gr.HTML("", elem_id="batch-about")
+        watch.long = gr.Textbox(label="Long description", lines=3, max_lines=10, max_length=MAX_TEXT,
+                                elem_id="batch-long")
+        watch.alt = gr.Textbox(label="Alternative text", info=f"At most {MOST} characters, the most important first",
+                               lines=2, max_lines=4, max_length=MOST, elem_id="batch-alt")
+        with gr.Row():
+            watch.save = gr.Button("Keep these texts", elem_id="batch-save", size="md", variant="primary",
+                                   min_width=120)
+            watch.leave = gr.Button("Leave them", elem_id="batch-leave-texts", size="md", min_width=100)
+    watch.undo = gr.Button("Undo the last change", elem_id="batch-undo", size="md", visible=False)
+    watch.table = gr.HTML("", elem_id="batch-table", elem_classes="flat")
+    with gr.Row(visible=False, elem_id="batch-pager", equal_height=True) as watch.pager:
+        watch.back = gr.Button("Previous rows", elem_id="batch-back", size="md", min_width=120)
+        watch.at = gr.Number(1, label="Page", elem_id="batch-page", precision=0, minimum=1, min_width=110)
+        watch.on = gr.Button("Next rows", elem_id="batch-on", size="md", min_width=120)
+    watch.sound = gr.Audio(type="filepath", interactive=False, elem_id="batch-sound", buttons=[], label="Speech",
+                           visible="hidden", show_label=False, container=False,
+                           waveform_options=gr.WaveformOptions(show_recording_waveform=False))
+    watch.position = gr.Number(None, label="Row", precision=0, visible="hidden", elem_id="batch-position")
+    watch.edit = gr.Button("Edit", visible="hidden", elem_id="batch-edit-row")
+    watch.play = gr.Button("Play", visible="hidden", elem_id="batch-play-row")
+
+
+def wire_watch(watch: Watch, tab: Any) -> None:
+    """Looking, and doing."""
+    outputs, inputs = watch.outputs(), [watch.visitor, watch.choice, watch.page]
+    tab.select(lambda *given: opened(watch, *given), inputs, outputs, queue=False, **QUIETLY)
+    watch.choice.input(lambda visitor, batch, page: opened(watch, visitor, batch), inputs, outputs, queue=False,
+                       **QUIETLY)
+    watch.timer.tick(lambda *given: shown(watch, batches.look(*given)), [*inputs, watch.seen], outputs, queue=False,
+                     trigger_mode="once", **QUIETLY)
+    turns: tuple[tuple[Any, Callable[[int, Any], int]], ...] = (
+        (watch.back.click, lambda page, asked: page - 1), (watch.on.click, lambda page, asked: page + 1),
+        (watch.at.submit, lambda page, asked: int(asked or 1)))
+    for trigger, turn in turns:
+        trigger(_turning(watch, turn), [*inputs, watch.seen, watch.at], outputs, queue=False, **QUIETLY)
+    _wire_doing(watch)
+    wire_editing(watch)
+    _wire_saving(watch)
+
+
+def _turning(watch: Watch, turn: Callable[[int, Any], int]) -> Callable[..., list[Any]]:
+    def handle(visitor: Any, batch_id: str | None, page: int, seen: Any, asked: Any) -> list[Any]:
+        return shown(watch, batches.look(visitor, batch_id, max(1, turn(page, asked)), seen))
+    return handle
+
+
+def _wire_doing(watch: Watch) -> None:
+    import gradio as gr
+
+    outputs, inputs = watch.outputs(), [watch.visitor, watch.choice, watch.page]
+
+    def then_look(act: Callable[[Any, str | None], str]) -> Callable[..., list[Any]]:
+        def both(visitor: Any, batch_id: str | None, page: int) -> list[Any]:
+            line = act(visitor, batch_id)
+            _, seen, *rest = opened(watch, visitor, batch_id, page)
+            if line.startswith(BUSY):  # how it ends is told at the next look, even if it has ended by now
+                seen = seen | {"state": None}
+            return [line, seen, *rest]
+        return both
+
+    def ask(visitor: Any, batch_id: str | None) -> Any:
+        try:
+            return gr.Group(visible=True), batches.question(visitor, batch_id), gr.skip()
+        except NarratorError as error:
+            return gr.Group(visible=False), "", status(str(error), "error")
+
+    acts = {"stop": batches.stop, "resume": batches.resume, "retry": batches.retry}
+    for name, act in acts.items():
+        watch.buttons[name].click(then_look(act), inputs, outputs, trigger_mode="once", **QUIETLY).then(
+            None, js=GO_ON, **QUIETLY)
+    watch.buttons["remove"].click(ask, inputs[:2], [watch.asking, watch.question, watch.status], queue=False,
+                                  **QUIETLY).then(None, js=ASK, **QUIETLY)
+    gr.on([watch.keep.click, watch.yes.click, watch.choice.input], lambda: gr.Group(visible=False), None, watch.asking,
+          queue=False, **QUIETLY)
+    watch.keep.click(None, js=GO_ON, **QUIETLY)
+    watch.yes.click(then_look(batches.remove), inputs, outputs, trigger_mode="once", **QUIETLY).then(
+        None, js=GO_ON, **QUIETLY)
+
+
+def _wire_saving(watch: Watch) -> None:
+    import gradio as gr
+
+    asked = [watch.make, watch.stop_making]
+
+    def buttons(busy: bool) -> list[Any]:
+        return [gr.Button(visible=not busy), gr.Button(visible=busy)]
+
+    async def make(visitor: Any, batch_id: str | None, kind: str | None) -> Any:
+        """(status, bar, file, both buttons) as the file is made."""
+        yield [status("Making the file …", "busy"), "", gr.DownloadButton(visible=False), *buttons(True)]
+        try:
+            async for saved in saves.saving(visitor, batch_id, kind):
+                if saved.path is None:
+                    yield [gr.skip(), _bar(saved), *[gr.skip()] * 3]
+                else:
+                    yield [status(saved.says, "done"), "", gr.DownloadButton(value=str(saved.path), visible=True),
+                           *buttons(False)]
+        except NarratorError as error:
+            yield [status(str(error), "error"), "", gr.skip(), *buttons(False)]
+
+    event = watch.make.click(make, [watch.visitor, watch.choice, watch.kind], [watch.status, watch.bar, watch.file,
+                                                                                *asked],
+                             concurrency_limit=4, concurrency_id="batch-save", trigger_mode="once", **QUIETLY)
+    event.success(None, js=TO_FILE, **QUIETLY)
+    watch.stop_making.click(None, cancels=[event], **QUIETLY).then(
+        lambda: [status("Stopped. No file was made.", "stopped"), "", *buttons(False)], None,
+        [watch.status, watch.bar, *asked], queue=False, **QUIETLY)
+    watch.choice.change(lambda visitor, batch: batches.format_of(visitor, batch) or gr.skip(),
+                        [watch.visitor, watch.choice], watch.kind, queue=False, **QUIETLY)
+    gr.on([watch.kind.input, watch.choice.input, watch.save.click, watch.undo.click],
+          lambda: gr.DownloadButton(visible=False), None, watch.file, queue=False, **QUIETLY)
+
+
+def _bar(saved: saves.Saved) -> str:
+    return (f'<div class="download"><progress class="meter" aria-label="Making the file" value="{saved.share:.3f}" '
+            f'max="1"></progress><span>{saved.says}</span></div>')
