@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import time
+import zipfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,9 +34,10 @@ class Teller(Sayer):
         time.sleep(self.step_s * len(images))
         while self.told > 5 and (self.folder / "hold").exists():
             time.sleep(0.05)
-        self.told += len(images)
-        return [[Piece(text=self._said(image, prompt), probability=0.9)] for image, prompt in
+        said = [[Piece(text=self._said(image, prompt), probability=0.9)] for image, prompt in
                 zip(images, prompts, strict=True)]
+        self.told += len(said)
+        return said
 
     def _said(self, image: Image.Image | None, prompt: str) -> str:
         assert image is not None
@@ -61,3 +64,22 @@ def save_pictures(folder: Path, reds: Iterable[int]) -> list[Path]:
         paths.append(folder / f"picture-{red:03d}.png")
         Image.fromarray(scene).save(paths[-1])
     return paths
+
+
+def uploaded(name: str, data: bytes) -> str:
+    """A file as the page gets it."""
+    from gradio.utils import get_upload_folder
+
+    path = Path(get_upload_folder()) / f"{time.monotonic_ns()}" / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(data)
+    return str(path)
+
+
+def zipped(name: str, files: dict[str, bytes]) -> str:
+    """The same for a zip of these."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as packed:
+        for inside, data in files.items():
+            packed.writestr(inside, data)
+    return uploaded(name, buffer.getvalue())

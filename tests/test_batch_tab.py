@@ -16,7 +16,7 @@ from typing import Any
 
 import gradio.utils
 import pytest
-from batching import environment, save_pictures
+from batching import environment, save_pictures, uploaded, zipped
 from filelock import FileLock
 from plumbing import write_checkpoint
 
@@ -63,22 +63,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             end(row.parent)
 
 
-def uploaded(place: Path, name: str, data: bytes) -> str:
-    """A file as the page gets it."""
-    path = Path(gradio.utils.get_upload_folder()) / f"{time.monotonic_ns()}" / name
-    path.parent.mkdir(parents=True)
-    path.write_bytes(data)
-    return str(path)
-
-
-def zipped(place: Path, name: str, files: dict[str, bytes]) -> str:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as packed:
-        for inside, data in files.items():
-            packed.writestr(inside, data)
-    return uploaded(place, name, buffer.getvalue())
-
-
 def found(*files: str) -> Given:
     return gather(files, threading.Event(), lambda sentence: None)
 
@@ -101,7 +85,7 @@ def given(place: Path) -> Given:
     inside = {f"trip/{number:02d}.png": data for number, data in enumerate(pictures)}
     inside |= {"trip/cut.png": pictures[3][:200], "trip/again.png": pictures[3], "notes.pdf": b"%PDF-1.4",
                "<b>.txt": b"x", "__MACOSX/x.png": b""}
-    return found(zipped(place, "holiday.zip", inside), uploaded(place, "cat & dog.png", pictures[5]))
+    return found(zipped("holiday.zip", inside), uploaded("cat & dog.png", pictures[5]))
 
 
 @pytest.fixture(scope="module")
@@ -131,18 +115,18 @@ def test_what_cannot_be_used_is_said_and_nothing_stays(place: Path) -> None:
     before = set(folder.iterdir()) if folder.exists() else set()
     outside = place / "outside.png"
     outside.write_bytes(b"x")
-    for files, reason in (([uploaded(place, "a.zip", b"no zip")], "no zip archive"), ([], "no pictures yet"),
-                          ([uploaded(place, "a.txt", b"x")], "no picture among these"),
-                          ([zipped(place, "b.zip", {"../../x.png": b"x"})], "leads outside"),
+    for files, reason in (([uploaded("a.zip", b"no zip")], "no zip archive"), ([], "no pictures yet"),
+                          ([uploaded("a.txt", b"x")], "no picture among these"),
+                          ([zipped("b.zip", {"../../x.png": b"x"})], "leads outside"),
                           ([str(outside)], "not uploaded"), (["http://127.0.0.1/x.png"], "not uploaded")):
         with pytest.raises(NarratorError, match=reason):
             found(*files)
     stop = threading.Event()
     stop.set()
     with pytest.raises(Stopped):
-        gather([uploaded(place, "cat.png", b"x")], stop, lambda sentence: None)
+        gather([uploaded("cat.png", b"x")], stop, lambda sentence: None)
     assert set(folder.iterdir()) == before
-    twice = found(uploaded(place, "cat.png", b"x"), uploaded(place, "cat.png", b"y"), uploaded(place, "b.zip", b"z"))
+    twice = found(uploaded("cat.png", b"x"), uploaded("cat.png", b"y"), uploaded("b.zip", b"z"))
     assert twice.count == 2 and [name for name, _ in twice.bad] == ["cat (2).png", "cat.png"]
     assert [name for name, _ in twice.left_out] == ["b.zip"]
 
@@ -150,7 +134,7 @@ def test_what_cannot_be_used_is_said_and_nothing_stays(place: Path) -> None:
 def test_looking_through_is_told_and_can_be_left(place: Path) -> None:
     async def go() -> list[Any]:
         path = save_pictures(place / "told", [7])[0]
-        return [one async for one in looked_through([uploaded(place, "cat.png", path.read_bytes())])]
+        return [one async for one in looked_through([uploaded("cat.png", path.read_bytes())])]
     told = asyncio.run(go())
     assert told[0] == "Looking through the files …" and isinstance(told[-1], Given)
 
@@ -298,9 +282,9 @@ def test_visitors_never_meet_and_have_limits(given: Given, done: Batch, place: P
 
 def test_refusals_keep_nothing(given: Given, monkeypatch: pytest.MonkeyPatch) -> None:
     before = len(Batches().all())
-    for asked, settings, reason in ((ASKED | {"variant": "nobody"}, SETTINGS, "nobody"),
-                                    (ASKED | {"format": "exe"}, SETTINGS, "Choose which"),
-                                    (ASKED, [None, *SETTINGS[1:]], "max_new_tokens")):
+    refused = ((ASKED | {"variant": "nobody"}, SETTINGS, "nobody"),
+               (ASKED | {"format": "exe"}, SETTINGS, "Choose which"), (ASKED, [None, *SETTINGS[1:]], "max_new_tokens"))
+    for asked, settings, reason in refused:
         line, batch_id = batches.start("", given, asked, settings)
         assert not batch_id and reason in line, line
     assert "no pictures yet" in batches.start("", None, ASKED, SETTINGS)[0]

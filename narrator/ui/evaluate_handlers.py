@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from narrator import evaluation
-from narrator.evaluation import Evaluation, Plan, Report, ScoredRow
+from narrator.evaluation import Evaluation, Plan, Report
 from narrator.evaluation.child import launch
 from narrator.keeping import keeps_nothing, sweep_visitors
 from narrator.records import NarratorError
@@ -32,7 +32,6 @@ FILES = ("metrics.json", "report.md", "scores.csv")
 OF_A_VISITOR, ROWS_OF_A_VISITOR = 10, 200  # evaluations kept, and rows of each, on a page that serves several people
 EVERY_SCENE = ""
 ORDERS = [("Worst first", "worst"), ("Best first", "best")]
-SHOWN, MOST_SHOWN = 6, 60  # examples at first, and at most
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,6 +62,18 @@ def folder_of(run_id: str | None, visitor: Any) -> Path:
     if run_id and run_id == Path(run_id).name and not run_id.startswith(".") and (root / run_id).is_dir():
         return root / run_id
     raise NarratorError("This evaluation is not there any more. Choose another one.")
+
+
+def _found(run_id: str | None, visitor: Any) -> Evaluation:
+    """An evaluation of this visitor, a damaged one too. Raises NarratorError for anything else."""
+    folder = folder_of(run_id, visitor)
+    try:
+        return evaluation.state_of(folder)
+    except NarratorError:
+        damaged = [one for one in evaluation.list_evaluations(folder.parent) if one.id == folder.name]
+        if not damaged:
+            raise
+        return damaged[0]
 
 
 def variants() -> list[tuple[str, str]]:
@@ -126,7 +137,7 @@ def look(run_id: str | None, visitor: Any, seen: Mapping[str, Any] | None = None
     before = dict(seen or {})
     parts: dict[str, Any] = {}
     try:
-        found = evaluation.state_of(folder_of(run_id, visitor))
+        found = _found(run_id, visitor)
     except NarratorError:
         listed = _listed(parts, visitor)
         return Look(seen=listed | {"run": run_id}, live=listed["live"], facts="", actions=set(), report="", files=[],
@@ -245,7 +256,7 @@ def to_cards(run_id: str | None, visitor: Any) -> str:
 
 def question(run_id: str | None, visitor: Any) -> str:
     """What is asked before an evaluation is deleted. Raises NarratorError for one that is not there."""
-    found = evaluation.state_of(folder_of(run_id, visitor))
+    found = _found(run_id, visitor)
     return (f'<p id="evaluate-question">Delete {escape(evaluate_view.title(found))} with its texts and its report? '
             "They are gone for good.</p>")
 
@@ -265,39 +276,3 @@ def _said(run_id: str | None, visitor: Any, act: Callable[[Path], str]) -> str:
         return act(folder_of(run_id, visitor))
     except NarratorError as error:
         return status(str(error), "error")
-
-
-def examples(run_id: str | None, variant: str | None, scene: str | None, order: str | None, count: int,
-             visitor: Any) -> tuple[str, bool]:
-    """(the worst or best rows of a variant, whether there are more); a sentence where there are none to show."""
-    try:
-        folder = folder_of(run_id, visitor)
-        made, rows = evaluation.load_report(folder), evaluation.load_rows(folder)
-        if variant not in evaluate_report.titles(made):
-            return "", False
-        found = evaluation.examples(rows, variant, metric=_decides(rows, variant), scene=scene or None, n=count + 1,
-                                    worst=order != "best")
-    except NarratorError as error:
-        return f'<p class="quiet">{escape(str(error))}</p>', False
-    return (evaluate_view.examples(found[:count], variant, evaluate_report.titles(made)),
-            len(found) > count and count < MOST_SHOWN)
-
-
-def _decides(rows: Sequence[ScoredRow], variant: str) -> str:
-    """The figure by which rows are ordered: CIDEr-D where rows have it, else the first that they have."""
-    known = next((row.scores[variant] for row in rows if row.scores.get(variant)), {})
-    return "cider_d" if "cider_d" in known else next(iter(known), "cider_d")
-
-
-def leaderboard(visitor: Any) -> str:
-    """All variants of the catalog with their newest figures, and this visitor's votes."""
-    from narrator.metrics.ranking import ranking
-    from narrator.votes import votes_of
-
-    try:
-        mine = owner(visitor)
-        ranked = ranking(votes_of(mine).all().votes)
-        votes = {one.variant: (one.chance, one.votes) for group in ranked.groups for one in group}
-        return evaluate_view.leaderboard(evaluation.leaderboard(evaluation.evaluations_folder(mine), votes))
-    except NarratorError as error:
-        return f'<p class="quiet">{escape(str(error))}</p>'

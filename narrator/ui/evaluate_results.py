@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from narrator.ui import evaluate_examples
 from narrator.ui import evaluate_handlers as handlers
 from narrator.ui.fields import choice
 from narrator.ui.work import QUIETLY
@@ -47,7 +48,7 @@ def results_part(found: Results) -> None:
             found.scene = choice([], label="Type of scene", elem_id="evaluate-scene", min_width=200)
             found.order = gr.Radio(handlers.ORDERS, value="worst", label="Order", elem_id="evaluate-order",
                                    min_width=200)
-        found.count = gr.State(handlers.SHOWN)
+        found.count = gr.State(evaluate_examples.SHOWN)
         found.examples = gr.HTML("", elem_id="evaluate-examples", elem_classes="flat")
         found.more = gr.Button("Show more", size="md", elem_id="evaluate-more", visible=False)
 
@@ -60,12 +61,13 @@ def results_shown(found: Results, look: handlers.Look, visitor: Any) -> list[Any
         return [gr.skip()] * len(found.outputs())
     files, variants, scenes = look.files or [], look.variants or [], look.scenes or []
     first = variants[0][1] if variants else None
-    cards, more = handlers.examples(look.seen.get("run"), first, "", "worst", handlers.SHOWN,
+    cards, more = evaluate_examples.examples(look.seen.get("run"), first, "", "worst", evaluate_examples.SHOWN,
                                     visitor) if variants else ("", False)
     buttons = [gr.DownloadButton(value=path) for path in files] or [gr.skip()] * len(found.files)
     scene = gr.Dropdown(choices=scenes, value=scenes[0][1] if scenes else None, visible=len(scenes) > 1)
     return [look.report, gr.Row(visible=bool(files)), *buttons, gr.Column(visible=bool(variants)),
-            gr.Dropdown(choices=variants, value=first), scene, "worst", handlers.SHOWN, cards, gr.Button(visible=more)]
+            gr.Dropdown(choices=variants, value=first), scene, "worst", evaluate_examples.SHOWN,
+            cards, gr.Button(visible=more)]
 
 
 def wire_results(found: Results, choice: Any, visitor: Any) -> None:
@@ -75,13 +77,13 @@ def wire_results(found: Results, choice: Any, visitor: Any) -> None:
     asked = [choice, found.variant, found.scene, found.order]
 
     def show(run: str | None, variant: str | None, scene: str | None, order: str | None, owner: Any) -> list[Any]:
-        cards, more = handlers.examples(run, variant, scene, order, handlers.SHOWN, owner)
-        return [handlers.SHOWN, cards, gr.Button(visible=more)]
+        cards, more = evaluate_examples.examples(run, variant, scene, order, evaluate_examples.SHOWN, owner)
+        return [evaluate_examples.SHOWN, cards, gr.Button(visible=more)]
 
     def show_more(run: str | None, variant: str | None, scene: str | None, order: str | None, count: int, owner: Any
                   ) -> list[Any]:
-        count = min(count + handlers.SHOWN, handlers.MOST_SHOWN)
-        cards, more = handlers.examples(run, variant, scene, order, count, owner)
+        count = min(count + evaluate_examples.SHOWN, evaluate_examples.MOST_SHOWN)
+        cards, more = evaluate_examples.examples(run, variant, scene, order, count, owner)
         return [count, cards, gr.Button(visible=more)]
 
     outputs = [found.count, found.examples, found.more]

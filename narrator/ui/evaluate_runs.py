@@ -119,12 +119,6 @@ def wire_runs(parts: Runs, tab: Any) -> None:
             return [line, seen, *rest]
         return both
 
-    def ask(run: str | None, visitor: Any) -> Any:
-        try:
-            return gr.Group(visible=True), handlers.question(run, visitor), gr.skip()
-        except NarratorError as error:
-            return gr.Group(visible=False), "", status(str(error), "error")
-
     def watch(run: str | None, visitor: Any) -> list[Any]:
         return opened(parts, run, visitor)
 
@@ -135,10 +129,19 @@ def wire_runs(parts: Runs, tab: Any) -> None:
     for name, act in (("stop", handlers.stop), ("resume", handlers.resume), ("card", handlers.to_cards)):
         parts.buttons[name].click(then_look(act), asked, outputs, trigger_mode="once", **QUIETLY).then(
             None, js=GO_ON, **QUIETLY)
-    parts.buttons["remove"].click(ask, asked, [parts.asking, parts.question, parts.status], queue=False,
+    parts.buttons["remove"].click(_ask, asked, [parts.asking, parts.question, parts.status], queue=False,
                                   **QUIETLY).then(None, js=ASK, **QUIETLY)
     gr.on([parts.keep.click, parts.yes.click, parts.choice.input], lambda: gr.Group(visible=False), None, parts.asking,
           queue=False, **QUIETLY)
     parts.keep.click(None, js=GO_ON, **QUIETLY)
     parts.yes.click(then_look(handlers.remove), asked, outputs, trigger_mode="once", **QUIETLY).then(
         None, js=GO_ON, **QUIETLY)
+
+
+def _ask(run: str | None, visitor: Any) -> Any:
+    import gradio as gr
+
+    try:
+        return gr.Group(visible=True), handlers.question(run, visitor), gr.skip()
+    except NarratorError as error:
+        return gr.Group(visible=False), "", status(str(error), "error")

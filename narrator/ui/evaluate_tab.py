@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from narrator.ui import evaluate_examples
 from narrator.ui import evaluate_handlers as handlers
 from narrator.ui.evaluate_new import READY, New, new_part
 from narrator.ui.evaluate_results import results_part, wire_results
@@ -39,7 +40,8 @@ def evaluate_tab(tab: Any, visitor: tuple[Any, Any]) -> None:
     wire_runs(watched, tab)
     wire_results(watched.results, watched.choice, visitor[0])
     tab.select(lambda: gr.CheckboxGroup(choices=handlers.variants()), None, new.variants, queue=False, **QUIETLY)
-    gr.on([tab.select, watched.results.report.change], handlers.leaderboard, visitor[0], board, queue=False, **QUIETLY)
+    gr.on([tab.select, watched.results.report.change], evaluate_examples.leaderboard, visitor[0], board,
+          queue=False, **QUIETLY)
     _wire_start(new, watched)
 
 

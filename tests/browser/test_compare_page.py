@@ -18,7 +18,7 @@ from browser.conftest import PHONE, WAIT_MS, WIDE, Visit
 pytestmark = pytest.mark.browser
 Open = Callable[..., Visit]
 RED = [["a", 0.9], [" red", 0.8], [" dog", 0.8], [" <b>sits</b>", 0.7]]
-SLOW = [[f" word{number}", 0.9] for number in range(30)]
+SLOW = [[f" word{number}", 0.9] for number in range(40)]
 TEXTS = {"The a-first": "A dog runs on grass.", "The b-second": "A red dog <b>sits</b>"}
 
 
@@ -27,7 +27,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("compare")
     write_checkpoint(folder / "checkpoints", "a-first")
     write_checkpoint(folder / "checkpoints", "b-second", words=RED)
-    write_checkpoint(folder / "checkpoints", "c-slow", words=SLOW, step_s=0.3)
+    write_checkpoint(folder / "checkpoints", "c-slow", words=SLOW, step_s=1.0)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
@@ -151,12 +151,14 @@ def share(seen: Visit, running: Server, tmp_path: Path) -> None:
 
 def stop(seen: Visit) -> None:
     choose(seen, 1, "The c-slow")
-    seen.page.click("#compare-same")
+    seen.page.fill("#compare-set-max-new-tokens input", "40")
+    seen.page.click("#compare-same")  # what the form shows becomes everybody's
+    seen.page.locator("#compare-owners", has_text="the same settings").wait_for(timeout=WAIT_MS)
     seen.page.click("#compare-run")
     seen.page.locator("#compare-1", has_text="word2").wait_for(timeout=WAIT_MS)
     seen.page.click("#compare-stop")
     says(seen, "Stopped. What was written so far is kept.")
-    assert "word2" in seen.page.inner_text("#compare-1") and "word29" not in seen.page.inner_text("#compare-1")
+    assert "word2" in seen.page.inner_text("#compare-1") and "word39" not in seen.page.inner_text("#compare-1")
     assert "Stopped." in seen.page.inner_text("#compare-2")
 
 

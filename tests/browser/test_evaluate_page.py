@@ -159,6 +159,11 @@ def test_cancelled_resumed_and_read_to_the_end(visit: Open, running: Server, hom
     found += tab.violations("done")
     assert found == []
     read_report(page, folder)
+    delete(tab, page, folder)
+
+
+def delete(tab: Evaluate, page: Any, folder: Path) -> None:
+    """By keyboard and with a question; then there is nothing left."""
     page.click("#evaluate-remove")
     tab.focused("#evaluate-keep")
     assert page.get_attribute("#evaluate-keep", "aria-describedby") == "evaluate-question"
