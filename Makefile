@@ -3,11 +3,13 @@
 # make clean  removes .venv and caches; checkpoints, runs and narrations stay
 #
 # Settings: PYTHON=python3.12 (what makes .venv), PIP_ARGS="..." (more options for pip install),
-# PYTEST_ARGS="tests/test_floors.py -x" (what to test).
+# PYTEST_ARGS="tests/test_floors.py -x" (what to test), WORKERS=4 (test processes at once;
+# the browser's tests go one by one, for they need the whole machine).
 
 PYTHON ?= python3
 PIP_ARGS ?=
 PYTEST_ARGS ?=
+WORKERS ?= 2
 
 VENV := .venv
 IN_VENV := $(VENV)/bin
@@ -28,7 +30,12 @@ run: $(VENV)/.requirements
 	$(IN_VENV)/python app.py
 
 test: lint $(VENV)/.browser
+ifeq ($(PYTEST_ARGS),)
+	OMP_NUM_THREADS=1 $(IN_VENV)/python -m pytest -n $(WORKERS) --dist loadfile --ignore tests/browser
+	$(IN_VENV)/python -m pytest tests/browser
+else
 	$(IN_VENV)/python -m pytest $(PYTEST_ARGS)
+endif
 
 lint: $(VENV)/.requirements-dev
 	$(IN_VENV)/python -m ruff check .

@@ -68,7 +68,9 @@ def test_a_second_call_installs_nothing(place: Path) -> None:
     assert make(place, "-n", "run").stdout.splitlines() == [".venv/bin/python app.py"]
     tests = make(place, "-n", "test").stdout
     assert "pip" not in tests and "apt-get" not in tests and "playwright" not in tests
-    assert [line.split(" -m ")[1].split()[0] for line in tests.splitlines()] == ["ruff", "mypy", "pytest"]
+    assert [line.split(" -m ")[1].split()[0] for line in tests.splitlines()] == ["ruff", "mypy", "pytest", "pytest"]
+    some = make(place, "-n", "test", "PYTEST_ARGS=tests/test_floors.py -x").stdout
+    assert some.splitlines()[-1] == ".venv/bin/python -m pytest tests/test_floors.py -x"
 
 
 def test_new_requirements_are_installed(place: Path) -> None:

@@ -71,9 +71,9 @@ class ImageGpt:
         elif mode == "next":
             yield self._next(_there(image))
         elif mode == "generate":
-            for pixels, chosen in self._of_class(label, settings):
+            for pixels, probability, chosen in self._of_class(label, settings):
                 if chosen is None:
-                    yield Piece(text="", picture=to_picture(pixels))
+                    yield Piece(text="", probability=probability, picture=to_picture(pixels))
                 else:
                     yield self._finished(mode, label, chosen)
         else:
@@ -163,7 +163,7 @@ class ImageGpt:
                ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         return picture_drawing.steps(self.model, self.vocabulary, given, shown, settings, self.codebook.count)
 
-    def _of_class(self, label: int, settings: GenerationSettings) -> Iterator[tuple[torch.Tensor, torch.Tensor | None]]:
+    def _of_class(self, label: int, settings: GenerationSettings) -> Iterator[picture_drawing.Drawn]:
         if not 0 <= label < self.vocabulary.classes:
             raise NarratorError(f"The classes are {', '.join(self.classes)}; there is no {label}.")
         if settings.temperature == 0:

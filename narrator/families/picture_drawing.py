@@ -21,6 +21,7 @@ CANDIDATES = 32  # pictures drawn at once; a tenth of them show the class by cha
 SURE = 0.5  # candidates under it are kept for want of better ones only, after ROUNDS rounds
 ROUNDS = 3
 _ACROSS = 8  # candidates side by side in a sheet
+Drawn = tuple[torch.Tensor, float, torch.Tensor | None]
 
 
 @torch.inference_mode()
@@ -61,9 +62,9 @@ def as_seen(codebook: Codebook, tokens: torch.Tensor) -> torch.Tensor:
 
 
 def of_class(model: Any, codebook: Codebook, vocabulary: Vocabulary, label: int, settings: GenerationSettings
-             ) -> Iterator[tuple[torch.Tensor, torch.Tensor | None]]:
-    """Yield (all candidates as far as they are drawn, (H, W) in 0..1, None) once a token, at last (the kept picture,
-    its centres (1, n)). Settings: as `steps`; the seed decides what is drawn and what is kept."""
+             ) -> Iterator[Drawn]:
+    """Yield (all candidates as far as they are drawn, (H, W) in 0..1; the mean probability of their tokens; None) once
+    a token, at last (the kept picture, 1.0, its centres (1, n)). The seed decides what is drawn and what is kept."""
     device = codebook.centres.device
     kept = torch.zeros(0, codebook.count, dtype=torch.long, device=device)
     weights = torch.zeros(0, device=device)
@@ -71,9 +72,9 @@ def of_class(model: Any, codebook: Codebook, vocabulary: Vocabulary, label: int,
     for again in range(ROUNDS):
         tokens = kept.new_zeros(CANDIDATES, 0)
         fresh = dataclasses.replace(settings, seed=settings.seed + again)
-        for token, _ in steps(model, vocabulary, begin, tokens, fresh, codebook.count):
+        for token, probability in steps(model, vocabulary, begin, tokens, fresh, codebook.count):
             tokens = torch.cat([tokens, token], dim=1)
-            yield _sheet(codebook.decode(tokens)), None
+            yield _sheet(codebook.decode(tokens)), float(probability.mean()), None
         kept = torch.cat([kept, tokens])
         weights = torch.cat([weights, class_chances(model, vocabulary, as_seen(codebook, tokens))[:, label]])
         if float(weights.max()) >= SURE:
@@ -82,7 +83,7 @@ def of_class(model: Any, codebook: Codebook, vocabulary: Vocabulary, label: int,
         weights = torch.where(weights >= SURE, weights, 0.0)  # many a little likely one must not outweigh the few
     generator = torch.Generator(device).manual_seed(settings.seed)
     chosen = kept[torch.multinomial(weights, 1, generator=generator)]  # (1, n)
-    yield codebook.decode(chosen)[0], chosen
+    yield codebook.decode(chosen)[0], 1.0, chosen
 
 
 def _sheet(pictures: torch.Tensor) -> torch.Tensor:

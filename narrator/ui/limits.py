@@ -129,9 +129,14 @@ async def _answer(send: Send, code: int, kind: bytes, body: bytes) -> None:
 
 
 def launch_options() -> dict[str, Any]:
-    """What `Blocks.launch` is given for safety and privacy: no statistics, monitoring, history or server rendering."""
+    """What `Blocks.launch` is given for safety and privacy: no statistics, monitoring, history or server rendering.
+
+    `_frontend=False` leaves out a look of Gradio at its own page, which ends the program when a busy machine takes over
+    three seconds for it; whether the place is free, `place` has looked.
+    """
     from starlette.middleware import Middleware
 
-    return {"max_file_size": MAX_FILE, "enable_monitoring": False, "ssr_mode": False, "run_history": False,
+    return {"_frontend": False, "max_file_size": MAX_FILE,
+            "enable_monitoring": False, "ssr_mode": False, "run_history": False,
             "share": False, "pwa": True, "favicon_path": str(ASSETS / "mark.svg"), "footer_links": [],
             "allowed_paths": [str(ASSETS / "pictures")], "app_kwargs": {"middleware": [Middleware(Door)]}}

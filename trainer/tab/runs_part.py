@@ -15,7 +15,7 @@ from trainer.tab.widgets import choice
 
 # Seconds between two looks: at a run that runs, while anything waits or runs, and else. An event is on the page after
 # two looks at most, since one may be under way while it is written.
-NOW_S, SOON_S, SELDOM_S = 0.5, 1.0, 5.0
+NOW_S, SOON_S, SELDOM_S = 1.0, 2.0, 5.0
 BUTTONS = {"stop": "Stop", "resume": "Resume", "earlier": "Earlier", "later": "Later", "narrate": "Narrate with it",
            "remove": "Remove …"}
 BUSY = status("", "busy").partition("><")[0]  # how the line of what has begun begins
@@ -118,10 +118,11 @@ def shown(parts: Runs, look: runs.Look, listed: Any = None) -> list[Any]:
 
     if listed is None:
         listed = gr.skip() if look.choices is None else gr.Dropdown(choices=look.choices)
-    updates = [given(look.status), look.seen, listed, *map(given, (look.facts, look.curves, look.tables, look.report,
-                                                                   look.log, look.overview)),
+    pause = pause_s(look)
+    views_of = (look.facts, look.curves, look.tables, look.report, look.log, look.overview)
+    updates = [given(look.status), look.seen | {"pause": pause}, listed, *map(given, views_of),
                gr.skip() if look.choices is None else gr.Column(visible=bool(look.choices)),
-               gr.Timer(value=pause_s(look), active=True)]
+               gr.skip() if look.seen.get("pause") == pause else gr.Timer(value=pause, active=True)]
     if look.samples is None:
         updates += [gr.skip()] * (1 + 2 * len(parts.samples))
     else:
