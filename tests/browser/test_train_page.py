@@ -152,8 +152,10 @@ def stop_an_upload(train: Train, folder: Path) -> None:
     home = folder / "data" / "uploads"
     before = set(home.iterdir()) if home.exists() else set()
     train.page.set_input_files("#train-upload input[type=file]", folder / "many.zip")
-    train.page.wait_for_selector("#train-upload-leave")  # beside it a bar moves: nothing waits until all stands still
-    train.page.eval_on_selector("#train-upload-leave", "(button) => button.click()")
+    train.page.wait_for_function("""() => {  // pressed as soon as it is there
+        const button = document.querySelector("#train-upload-leave");
+        if (button?.offsetParent) button.click();
+        return button?.offsetParent; }""", timeout=WAIT_MS)
     train.says("The upload was stopped. Nothing of it is kept.")
     train.page.wait_for_selector("#train-upload-leave", state="hidden")
     deadline = time.monotonic() + 60
