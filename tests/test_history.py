@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from command_line import ROOT
+from kept import history_folder, own_history, small_sound  # noqa: F401  (fixtures)
 from PIL import Image
 
 from narrator import history as histories
@@ -36,23 +37,6 @@ def made(number: int = 1, text: str = "", **more: Any) -> Narration:
 def picture(number: int = 1, size: tuple[int, int] = (60, 40)) -> Image.Image:
     colours = np.random.default_rng(number).integers(0, 256, (4, 6, 3), dtype=np.uint8)
     return Image.fromarray(colours).resize(size, Image.Resampling.BICUBIC)
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("NARRATOR_HISTORY", str(tmp_path / "history"))
-    return tmp_path / "history"
-
-
-@pytest.fixture
-def mine(folder: Path) -> History:
-    return history_of()
-
-
-@pytest.fixture
-def sound(tmp_path: Path) -> Path:
-    (tmp_path / "a.wav").write_bytes(b"RIFF" + bytes(200))
-    return tmp_path / "a.wav"
 
 
 def files(mine: History) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from command_line import ROOT, narrator, sentence
+from kept import history_folder, own_history, small_sound  # noqa: F401  (fixtures)
 from plumbing import write_checkpoint
 from test_history import made, picture
 
@@ -29,24 +30,6 @@ from narrator.ui.narrate_tab import describing
 from narrator.votes import Vote, votes_of
 
 CAT = ROOT / "assets" / "pictures" / "cat.jpg"
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("NARRATOR_HISTORY", str(tmp_path / "history"))
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "uploads"))
-    return tmp_path / "history"
-
-
-@pytest.fixture
-def mine(folder: Path) -> History:
-    return history_of()
-
-
-@pytest.fixture
-def sound(tmp_path: Path) -> Path:
-    (tmp_path / "a.wav").write_bytes(b"RIFF" + bytes(200))
-    return tmp_path / "a.wav"
 
 
 @pytest.fixture

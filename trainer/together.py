@@ -1,6 +1,6 @@
 """A training in several processes: which one this is, what the first does alone, and what all must agree on.
 
-Launchers (accelerate, torchrun, mpirun) tell a process its number in the environment. What is agreed here goes through
+What is agreed here goes through
 gloo in a group of its own: waiting for the first process, however long, never counts as a hang of the devices.
 """
 
@@ -13,11 +13,12 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from narrator.launched import count as count  # callers ask here
+from narrator.launched import local_number as local_number
+from narrator.launched import number as number
+from narrator.launched import settle
 from narrator.records import NarratorError
 
-_NUMBER = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK")
-_COUNT = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
-_LOCAL = ("LOCAL_RANK", "MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK")
 _PATIENCE = datetime.timedelta(days=7)  # that the others wait for what the first does alone
 Given = TypeVar("Given")
 _group: Any = None  # of torch.distributed, once the processes have met
@@ -25,21 +26,6 @@ _group: Any = None  # of torch.distributed, once the processes have met
 
 class Stopped(Exception):
     """The run was asked to stop; its last checkpoint is where it goes on."""
-
-
-def count() -> int:
-    """How many processes train together; 1 where no launcher says otherwise."""
-    return _told(_COUNT, 1)
-
-
-def number() -> int:
-    """Which of them this is, from 0."""
-    return _told(_NUMBER, 0)
-
-
-def local_number() -> int:
-    """Which of those on this machine this is, from 0: the number of its GPU."""
-    return _told(_LOCAL, 0)
 
 
 def is_first() -> bool:
@@ -58,8 +44,7 @@ def meet() -> None:
     gpu = torch.cuda.is_available()
     if gpu:
         torch.cuda.set_device(local_number())
-    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")  # mpirun on one machine names no address
-    os.environ.setdefault("MASTER_PORT", "29500")
+    settle()
     if not distributed.is_initialized():
         distributed.init_process_group("cpu:gloo,cuda:nccl" if gpu else "gloo", rank=number(), world_size=count())
     _group = distributed.new_group(backend="gloo", timeout=_PATIENCE)
@@ -156,8 +141,3 @@ def _sum(value: float) -> float:
     total = torch.tensor([value], dtype=torch.float64)
     distributed.all_reduce(total, group=_group)
     return float(total[0])
-
-
-def _told(names: tuple[str, ...], otherwise: int) -> int:
-    found = (os.environ.get(name, "") for name in names)
-    return next((int(value) for value in found if value.isdecimal()), otherwise)

@@ -18,7 +18,6 @@ from filelock import FileLock, Timeout
 
 from narrator.batch import Progress, resumable, run
 from narrator.batch.jobs import PROCESS, RESULT, STOP, Batch, Batches, tell
-from narrator.batch.rows import keep
 from narrator.keeping import Shelf
 from narrator.processes import record
 from narrator.records import NarratorError
@@ -65,8 +64,6 @@ def _run(batch: Batch, stop: threading.Event, last: dict[str, object]) -> int:
                     seconds=progress.seconds, left_s=progress.left_s, says=progress.status)
         if progress.total is not None:
             last["total"] = progress.total
-        if progress.status.startswith("Writing"):
-            keep(batch)
         if time.monotonic() - at >= TELL_S or not progress.rows:
             at = time.monotonic()
             tell(batch.folder, **last, state="running")

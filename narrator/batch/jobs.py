@@ -29,7 +29,7 @@ from narrator.records import NarratorError
 from narrator.settings import GenerationSettings
 
 PROJECT = Path(narrator.__file__).resolve().parent.parent  # where `python -m narrator.batch.job` is found
-KIND, WORK = "batches", "work"
+KIND, WORK, JOURNAL = "batches", "work", "rows.sqlite"
 PICTURES, RESULT, OUT = "pictures", "result", "descriptions.jsonl"
 PROCESS, PROGRESS, STOP, LOG = "process.json", "progress.json", "stop", "log.txt"
 TURN = ".batches.lock"  # beside everybody's: one batch at a time holds the machine's memory
@@ -86,7 +86,8 @@ class Batch:
         return BatchPlan(sources=(str(self.folder / PICTURES),), within=self.folder / PICTURES, variant=wish.variant,
                          prompt=wish.prompt, settings=wish.settings, out=self.folder / RESULT / OUT, format="jsonl",
                          existing="overwrite", resume=resume, speak=wish.speak, voice=wish.voice,
-                         audience="alt" if wish.audience == "alt" else "long")
+                         audience="alt" if wish.audience == "alt" else "long",
+                         rows_kept=self.folder / RESULT / JOURNAL)
 
 
 class Batches:

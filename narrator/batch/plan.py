@@ -67,6 +67,7 @@ class BatchPlan:
     dedupe: bool = True  # pictures with the same pixels are described once
     batch_size: int | None = None  # pictures at once; None: as many as memory holds and time rewards
     engine: str = "here"
+    rows_kept: Path | None = None  # where the journal of a batch that is done is left; None: nowhere
 
     @property
     def beside(self) -> bool:

@@ -5,19 +5,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from narrator.batch.jobs import RESULT, Batch
+from narrator.batch.jobs import JOURNAL, RESULT, Batch
 from narrator.batch.journal import Rows, as_twin
 from narrator.batch.plan import Row
 from narrator.keeping import written
 from narrator.records import NarratorError
 
-JOURNAL = "rows.sqlite"
 WAIT_S = 10.0  # for the process that writes
 _ROW = "SELECT twin, row FROM rows"
 
@@ -29,17 +27,6 @@ class RowPage:
     rows: tuple[Row, ...]
     start: int
     total: int
-
-
-def keep(batch: Batch) -> None:
-    """Keep the journal, which a batch removes with its home when it is done. Called before it is."""
-    kept, part = _kept(batch), _kept(batch).with_suffix(".part")
-    part.unlink(missing_ok=True)
-    try:
-        os.link(batch.plan().home / JOURNAL, part)
-    except OSError:  # a disk that knows no links
-        shutil.copyfile(batch.plan().home / JOURNAL, part)
-    part.replace(kept)
 
 
 def page_of(batch: Batch, start: int, count: int) -> RowPage:

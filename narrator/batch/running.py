@@ -15,6 +15,7 @@ import time
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 
+from narrator import launched
 from narrator.batch import shards
 from narrator.batch.describing import Asked, Describer
 from narrator.batch.journal import Entry, Journal, Rows
@@ -42,7 +43,7 @@ def run(plan: BatchPlan, progress: Tell | None = None, stop: threading.Event | N
     check_plan(plan)
     check_voice(plan)
     if engine is None:
-        engine = Engine(device=shards.device()) if shards.count() > 1 else shared_engine()
+        engine = Engine(device=shards.device()) if launched.count() > 1 else shared_engine()
     variant = find_variant(plan.variant, engine.checkpoints)
     if not variant.inputs.image:
         raise NarratorError(f"{variant.title} does not look at pictures: choose another variant.")
@@ -52,7 +53,9 @@ def run(plan: BatchPlan, progress: Tell | None = None, stop: threading.Event | N
             return Report(out=plan.place, done=0, failed=0, duplicates=0, skipped=0, seconds=0.0)
         plan = dataclasses.replace(plan, existing=existing)
         report = _Batch(plan, variant, engine, progress, stop or threading.Event()).run()
-    if not report.stopped and shards.number() == 0:
+    if not report.stopped and launched.number() == 0:
+        if plan.rows_kept is not None:
+            (plan.home / ROWS).replace(plan.rows_kept)
         shutil.rmtree(plan.home, ignore_errors=True)
     return report
 
@@ -180,9 +183,9 @@ class _Batch:
         self.filed_at = self.started
 
     def run(self) -> Report:
-        several = shards.count() > 1
+        several = launched.count() > 1
         self.main = Journal(self.plan.home / ROWS, shared=several)
-        self.own = Journal(self.plan.home / SHARD.replace("*", str(shards.number()))) if several else self.main
+        self.own = Journal(self.plan.home / SHARD.replace("*", str(launched.number()))) if several else self.main
         self.done, self.failed, self.duplicates = self.main.counts()
         fault: NarratorError | None = None
         try:
@@ -204,7 +207,7 @@ class _Batch:
         """File a row for each picture of this process's share that has none."""
         self._tell("Looking for pictures …")
         found = walk(self.plan, self._tell)
-        self.total = None if found.total is None else -(-(found.total - shards.number()) // shards.count())
+        self.total = None if found.total is None else -(-(found.total - launched.number()) // launched.count())
         entries = self._entries(found)
         speaker = Speaker(self.plan)
         self.described_at = self.filed_at = time.perf_counter()
@@ -229,7 +232,7 @@ class _Batch:
     def _pending(self, items: Iterable) -> Iterator[Asked]:
         """This process's share of the pictures that have no row yet."""
         for position, item in enumerate(items):
-            if position % shards.count() != shards.number() or self._has(item.key):
+            if position % launched.count() != launched.number() or self._has(item.key):
                 continue
             if (self.plan.existing == "skip" and self.main.kept(item.name)) or self._has_text(item.name, item.file):
                 self.skipped += 1

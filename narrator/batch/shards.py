@@ -1,32 +1,19 @@
 """A batch in several processes: which one this is, and where they wait for each other.
 
-Launchers (accelerate, torchrun, mpirun) tell a process its number in the environment; what is agreed goes through gloo.
+What is agreed goes through gloo.
 """
 
 from __future__ import annotations
 
 import datetime
-import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from narrator.launched import count, local_number, number, settle
 from narrator.records import NarratorError
 
-_NUMBER = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK")
-_COUNT = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
-_LOCAL = ("LOCAL_RANK", "MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK")
 _PATIENCE = datetime.timedelta(days=30)  # until the slowest has done its share
 Given = TypeVar("Given")
-
-
-def count() -> int:
-    """How many processes share the batch; 1 where no launcher says otherwise."""
-    return _told(_COUNT, 1)
-
-
-def number() -> int:
-    """Which of them this is, from 0."""
-    return _told(_NUMBER, 0)
 
 
 def device() -> str | None:
@@ -35,7 +22,7 @@ def device() -> str | None:
         return None
     import torch
 
-    return f"cuda:{_told(_LOCAL, 0) % torch.cuda.device_count()}" if torch.cuda.is_available() else None
+    return f"cuda:{local_number() % torch.cuda.device_count()}" if torch.cuda.is_available() else None
 
 
 def first(make: Callable[[], Given]) -> Given:
@@ -71,8 +58,7 @@ def _met() -> Any:
     from torch import distributed
 
     if not distributed.is_initialized():
-        os.environ.setdefault("MASTER_ADDR", "127.0.0.1")  # mpirun on one machine names no address
-        os.environ.setdefault("MASTER_PORT", "29500")
+        settle()
         _talk(lambda: distributed.init_process_group("gloo", rank=number(), world_size=count(), timeout=_PATIENCE))
     return distributed
 
@@ -84,8 +70,3 @@ def _talk(say: Callable[[], object]) -> None:
     except RuntimeError as error:
         raise NarratorError("Another process of this batch has ended early (see what it says): go on with "
                             "--resume.") from error
-
-
-def _told(names: tuple[str, ...], otherwise: int) -> int:
-    found = (os.environ.get(name, "") for name in names)
-    return next((int(value) for value in found if value.isdecimal()), otherwise)

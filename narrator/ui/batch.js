@@ -1,30 +1,19 @@
 (() => {
-  // What Gradio leaves unnamed in the Batch tab is named here; the buttons of a row lead to the unseen ones of the page.
-  const set = (selector, attribute, value) => document.querySelectorAll(selector).forEach((element) => {
-    if (element.getAttribute(attribute) !== value) element.setAttribute(attribute, value);
-  });
+  // The Batch tab: names, and the buttons of a row, which lead to the unseen ones of the page.
+  const { set, status, whenever, begun, player, goOn, show } = window.shared;
   const name = (button) => `.${button.className}[data-position="${button.dataset.position}"]`;
   let held = null; // the row's button that has the focus: the table may be drawn anew under it
-  const tidy = () => {
+  whenever(() => {
     if (!document.querySelector("#batch-status")) return;
-    set("#batch-status", "role", "status");
-    set("#batch-status", "aria-live", "polite");
-    set("#batch-status", "aria-atomic", "true");
-    set("#batch-keep", "aria-describedby", "batch-question");
-    set("#batch-watch", "tabindex", "-1");
-    set("#batch-files button[aria-dropeffect]", "aria-label", "Drop pictures or zips here or click to choose them");
-    set("#batch-sound audio", "aria-label", "Spoken description");
+    status("#batch-status");
+    set("#batch-keep", { "aria-describedby": "batch-question" });
+    set("#batch-watch", { tabindex: "-1" });
+    set("#batch-files button[aria-dropeffect]", { "aria-label": "Drop pictures or zips here or click to choose them" });
+    set("#batch-sound audio", { "aria-label": "Spoken description" });
     if (held && !held.isConnected && document.activeElement === document.body)
       document.querySelector(name(held))?.focus({ preventScroll: true });
-  };
-  let asked = false;
-  const later = () => {
-    if (asked) return;
-    asked = true;
-    requestAnimationFrame(() => { asked = false; tidy(); });
-  };
-  const begin = () => {
-    new MutationObserver(later).observe(document.body, { childList: true, subtree: true });
+  });
+  begun(() => {
     document.addEventListener("click", (event) => {
       const button = event.target.closest(".batch-edit, .batch-play");
       if (!button) return;
@@ -36,22 +25,13 @@
     document.addEventListener("focusout", (event) => setTimeout(() => {
       if (held === event.target && held.isConnected) held = null; // left, not drawn anew
     }));
-    tidy();
-  };
-  let played = "";
+  });
   window.batch = {
     position: null,
     from: "",
-    goOn(selector, always = false, tries = 40) { // what is to be focused may take a moment to appear
-      setTimeout(() => {
-        if (!always && document.activeElement !== document.body) return;
-        const place = document.querySelector(selector);
-        if (place) place.focus();
-        if (document.activeElement === place) return;
-        if (tries > 0) window.batch.goOn(selector, always, tries - 1);
-        else document.querySelector("#batch-watch")?.focus();
-      }, 100);
-    },
+    show,
+    play: player("#batch-sound"),
+    goOn: (selector, always = false) => goOn(selector, always, "#batch-watch"),
     back(tries = 20) { // to the row that was worked on, once the editor or the button has gone from under the focus
       setTimeout(() => {
         if (document.activeElement !== document.body) {
@@ -63,20 +43,5 @@
         if (place) place.focus();
       }, 100);
     },
-    show(selector) {
-      const place = document.querySelector(selector);
-      if (place && place.getBoundingClientRect().top > innerHeight * 0.8) place.scrollIntoView({ block: "start" });
-    },
-    play(tries = 40) {
-      const audio = document.querySelector("#batch-sound audio");
-      const source = audio ? audio.currentSrc || audio.src : "";
-      if (!source || source === played) {
-        if (tries > 0) setTimeout(() => window.batch.play(tries - 1), 50);
-        return;
-      }
-      played = source;
-      audio.play().catch(() => {});
-    },
   };
-  if (document.body) begin(); else document.addEventListener("DOMContentLoaded", begin);
 })();

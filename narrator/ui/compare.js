@@ -1,43 +1,20 @@
 (() => {
-  // What Gradio leaves unnamed in the Compare tab is named here, whenever the page changes.
-  const set = (selector, attributes) => document.querySelectorAll(selector).forEach((element) => {
-    for (const [name, value] of Object.entries(attributes))
-      if (element.getAttribute(name) !== value) element.setAttribute(name, value);
-  });
-  const label = (selector, text) => set(selector, { "aria-label": text, title: text });
+  // The Compare tab: names, keys to vote by, sound, and the link that holds a comparison.
+  const { set, status, describe, picture, whenever, begun, player, teller } = window.shared;
   const tidy = () => {
     if (!document.querySelector("#compare-status")) return;
-    set("#compare-status", { role: "status", "aria-live": "polite", "aria-atomic": "true" });
+    status("#compare-status");
     set("#compare-results", { role: "region", "aria-label": "Descriptions", tabindex: "-1" });
     set("#compare-vote", { role: "group", "aria-labelledby": "compare-vote-title", tabindex: "-1" });
     set("#compare-examples img", { alt: "" }); // the button's own text says it
     set("#compare-sound audio", { "aria-label": "Spoken description" });
     set("#compare-file button[aria-dropeffect]",
       { "aria-label": "Drop a saved comparison here or click to choose it" });
-    label("#compare-picture button[aria-dropeffect]", "Drop a picture here or click to choose one");
-    const sources = '#compare-picture [data-testid="source-select"] button';
-    label(`${sources}[aria-label="Upload file"]`, "Choose a picture file");
-    label(`${sources}[aria-label="Capture from camera"]`, "Take a picture with the camera");
-    label(`${sources}[aria-label="Paste from clipboard"]`, "Paste a picture");
-    document.querySelectorAll("#compare-prompt, #compare-references, #compare-pictured").forEach((block) => {
-      const [input, says] = [block.querySelector("textarea, input"), block.querySelector('[data-testid="block-info"] + *')];
-      if (!input || !says || says === input || says.contains(input) || input.hasAttribute("aria-describedby")) return;
-      says.id = `${block.id}-says`;
-      input.setAttribute("aria-describedby", says.id);
-    });
+    picture("#compare-picture");
+    describe("#compare-prompt, #compare-references, #compare-pictured");
   };
-  let asked = false;
-  const later = () => {
-    if (asked) return;
-    asked = true;
-    requestAnimationFrame(() => { asked = false; tidy(); });
-  };
-  const tell = (text) => {
-    const line = document.querySelector("#compare-status .line");
-    if (!line) return;
-    line.className = "line done";
-    line.textContent = text;
-  };
+  whenever(tidy);
+  const tell = teller("#compare-status");
   // A single key counts only while the focus is on a description or on the vote, so that it takes no key from anyone.
   const KEYS = { 1: "#compare-best-1", 2: "#compare-best-2", 3: "#compare-best-3", 4: "#compare-best-4",
     t: "#compare-tie", b: "#compare-bad" };
@@ -48,14 +25,12 @@
     const found = document.querySelector(button);
     if (found) { event.preventDefault(); found.click(); }
   };
-  const begin = () => {
-    new MutationObserver(later).observe(document.body, { childList: true, subtree: true });
+  begun(() => {
     document.addEventListener("keydown", vote);
     window.addEventListener("hashchange", () => { if (window.comparing.arrived()) location.reload(); });
-    tidy();
-  };
-  let played = "";
+  });
   window.comparing = {
+    play: player("#compare-sound", () => tell("The sound is ready. Press play.")),
     ready(tries = 20) { // on to the vote, unless the person has gone on elsewhere
       const place = document.querySelector("#compare-vote");
       const idle = document.activeElement === document.body || document.activeElement.closest("#compare-doing");
@@ -67,16 +42,6 @@
       if (document.activeElement === document.body) document.querySelector(selector)?.focus();
       else if (tries > 0 && lost) setTimeout(() => window.comparing.go(selector, tries - 1), 50);
     },
-    play(tries = 40) {
-      const audio = document.querySelector("#compare-sound audio");
-      const source = audio ? audio.currentSrc || audio.src : "";
-      if (!source || source === played) {
-        if (tries > 0) setTimeout(() => window.comparing.play(tries - 1), 50);
-        return;
-      }
-      played = source;
-      audio.play().catch(() => tell("The sound is ready. Press play."));
-    },
     arrived: () => (location.hash.startsWith("#compare=") ? location.hash.slice("#compare=".length) : ""),
     link(payload) {
       if (!payload) return "";
@@ -86,5 +51,4 @@
       return address;
     },
   };
-  if (document.body) begin(); else document.addEventListener("DOMContentLoaded", begin);
 })();

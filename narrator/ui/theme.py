@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
+SHARED, PAGE = HERE / "shared.js", HERE / "page.js"  # what all scripts use; what runs once the page is there
 PAPER, CARD, INK, QUIET, EDGE, LINE, TEAL = "#f7f5f0", "#ffffff", "#182125", "#49565b", "#7b878b", "#d9d6cd", "#0d4f5a"
 NIGHT, PANEL, CHALK, DIM, RIM, SEAM, AQUA = "#10181b", "#19242a", "#eef3f3", "#b4c2c6", "#7c8d93", "#35454c", "#8ad6df"
 
@@ -48,7 +49,7 @@ def theme() -> Any:
 def look() -> dict[str, Any]:
     """What `Blocks.launch` is given for looks: theme, the style sheets, and the scripts that name the unnamed."""
     sheets = [path.read_text(encoding="utf-8") for path in sorted(HERE.glob("*.css"))]
-    others = [path.read_text(encoding="utf-8") for path in sorted(HERE.glob("*.js")) if path.name != "page.js"]
-    return {"theme": theme(), "css": "\n".join(sheets), "js": (HERE / "page.js").read_text(encoding="utf-8"),
+    scripts = [SHARED, *sorted(path for path in HERE.glob("*.js") if path not in (SHARED, PAGE))]
+    return {"theme": theme(), "css": "\n".join(sheets), "js": PAGE.read_text(encoding="utf-8"),
             "head": f'<meta name="theme-color" content="{TEAL}"><meta name="color-scheme" content="light dark">'
-                    + "".join(f"<script>{script}</script>" for script in others)}
+                    + "".join(f"<script>{path.read_text(encoding='utf-8')}</script>" for path in scripts)}

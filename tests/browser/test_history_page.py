@@ -1,7 +1,6 @@
 """The History tab as a person uses it: what was narrated is there again, for its owner alone."""
 
 import json
-import socket
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from bad_input import CAT
 from plumbing import write_checkpoint
-from serving import PICTURES, Server, served
+from serving import PICTURES, Server, free_port, served
 
 from browser.conftest import PHONE, WAIT_MS, WIDE, Visit
 from narrator.keeping import Shelf
@@ -25,10 +24,7 @@ SAID = "A dog runs on grass."
 def serve(folder: Path, **environment: str) -> Any:
     """A page over "sayer", which takes a prompt, with a history of its own."""
     write_checkpoint(folder / "checkpoints", "a-sayer", inputs={"image": True, "text": True}, default_prompt="what")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    return served(folder, port, NARRATOR_CHECKPOINTS=str(folder / "checkpoints"), **environment)
+    return served(folder, free_port(), NARRATOR_CHECKPOINTS=str(folder / "checkpoints"), **environment)
 
 
 @pytest.fixture(scope="module")
