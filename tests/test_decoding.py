@@ -141,3 +141,23 @@ def test_folding_the_normalisation_changes_nothing(tmp_path: Path) -> None:
     torch.testing.assert_close(ours.features(pixels), expected.flatten(2).transpose(1, 2), atol=1e-4, rtol=1e-3)
     assert ours(pixel_values=pixels).last_hidden_state.shape == (2, 4, 24)
     assert not [module for module in ours.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+
+
+def test_a_mirrored_encoder_gives_the_patches_of_both_and_the_mirror_image_the_same(tmp_path: Path) -> None:
+    import torch
+
+    from narrator.families.mobilenet_patches import MobileNetPatches, MobileNetPatchesConfig
+
+    torch.manual_seed(1)
+    encoder = MobileNetPatches(MobileNetPatchesConfig(depth_multiplier=0.25, image_size=64, hidden_size=24)).eval()
+    for weights in (weights for weights in encoder.trunk.parameters() if weights.dim() > 1):
+        torch.nn.init.kaiming_normal_(weights)  # or next to nothing would come through all layers
+    pixels = torch.randn(2, 3, 64, 64)
+    one, other = (encoder(pixel_values=shown).last_hidden_state for shown in (pixels, pixels.flip(-1)))
+    assert not torch.allclose(one, other, atol=1e-3)
+    encoder.config.mirrored = True
+    encoder.save_pretrained(tmp_path)
+    both = MobileNetPatches.from_pretrained(tmp_path).eval()
+    for shown, expected in ((pixels, [one, other]), (pixels.flip(-1), [other, one])):
+        torch.testing.assert_close(both(pixel_values=shown).last_hidden_state, torch.cat(expected, dim=1),
+                                   atol=1e-4, rtol=1e-3)

@@ -101,6 +101,9 @@ class TrainingConfig:
                           says="Between encoder and language model: a matrix, or one with a residual block after it.")
     vision: str = knob("mobilenet", choices=("mobilenet", "vit"), recipes=_CAPTIONER,
                        says="Kind of encoder that begins from random weights.")
+    mirrored: bool = knob(False, recipes=_CAPTIONER,
+                          says="Whether the decoder of a MobileNet captioner describes a picture from the patches of "
+                               "it and of its mirror image: better, and slower. It learns from either.")
     vision_width: int = knob(256, unit="channels", low=64, high=2048, recipes=_CAPTIONER, says="Width of a new ViT.")
     vision_layers: int = knob(6, unit="layers", low=1, high=48, recipes=_CAPTIONER, says="Depth of a new ViT.")
     vision_patch: int = knob(16, unit="pixels", low=4, high=64, recipes=_CAPTIONER, says="Side of a new ViT's patch.")

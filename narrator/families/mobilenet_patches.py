@@ -20,10 +20,12 @@ _NOT_COPIED = ("_name_or_path", "architectures", "id2label", "label2id", "model_
 
 @strict
 class MobileNetPatchesConfig(MobileNetV2Config):
-    """MobileNetV2's settings and `hidden_size`, the width of the patches given out."""
+    """MobileNetV2's settings; `hidden_size`, the width of the patches given out; `mirrored`: whether those of the
+    picture's mirror image follow them."""
 
     model_type = "mobilenet_v2_patches"
     hidden_size: int = 384
+    mirrored: bool = False
 
 
 class MobileNetPatches(PreTrainedModel):
@@ -55,8 +57,10 @@ class MobileNetPatches(PreTrainedModel):
         return self.normalisation(self.projection(features) + self.position)
 
     def forward(self, pixel_values: torch.Tensor, return_dict: bool | None = None, **_: Any) -> Any:
-        """(B, 3, H, W) -> last_hidden_state (B, P, hidden_size)"""
+        """(B, 3, H, W) -> last_hidden_state (B, P, hidden_size), or (B, 2 P, hidden_size) where `mirrored`"""
         hidden = self.project(self.features(pixel_values))
+        if self.config.mirrored:
+            hidden = torch.cat([hidden, self.project(self.features(pixel_values.flip(-1)))], dim=1)
         return (hidden,) if return_dict is False else BaseModelOutput(last_hidden_state=hidden)
 
     @classmethod

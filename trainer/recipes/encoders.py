@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -30,14 +30,19 @@ def new_encoder(config: TrainingConfig, root: Path) -> nn.Module:
     if config.encoder:
         folder = find_base(config.encoder, root)
         if model_type(folder) == "mobilenet_v2":
-            return MobileNetPatches.from_mobilenet(folder, config.width)
-        return vision_part(folder)
+            encoder: Any = MobileNetPatches.from_mobilenet(folder, config.width)
+        else:
+            encoder = vision_part(folder)
+        if isinstance(encoder, MobileNetPatches):
+            encoder.config.mirrored = config.mirrored
+        return cast(nn.Module, encoder)
     if config.vision == "vit":
         return ViTModel(ViTConfig(
             hidden_size=config.vision_width, num_hidden_layers=config.vision_layers,
             num_attention_heads=max(1, config.vision_width // 64), intermediate_size=4 * config.vision_width,
             image_size=config.image_size, patch_size=config.vision_patch), add_pooling_layer=False)
-    return MobileNetPatches(MobileNetPatchesConfig(hidden_size=config.width, image_size=config.image_size))
+    return MobileNetPatches(MobileNetPatchesConfig(hidden_size=config.width, image_size=config.image_size,
+                                                   mirrored=config.mirrored))
 
 
 def trunk(model: VisionEncoderDecoderModel) -> nn.Module:
@@ -84,6 +89,8 @@ def vision_part(folder: Path) -> PreTrainedModel:
         reason = " ".join(str(error).split())[:200]
         raise NarratorError(f"The encoder {folder} cannot be loaded ({reason}). It must hold config.json and "
                             "safetensors of a picture encoder.") from error
+    if isinstance(eyes, MobileNetPatches):
+        eyes.config.mirrored = False  # whoever begins with it says whether the mirror image helps
     return eyes
 
 
