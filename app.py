@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import sys
 from typing import Any
@@ -12,7 +13,11 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 from narrator.records import NarratorError
 
-NO_WINDOW = "--window needs pywebview: run `pip install 'pywebview>=5'`, or leave --window out and use a browser."
+PYWEBVIEW = "pywebview[qt]>=5" if sys.platform == "linux" else "pywebview>=5"  # elsewhere the system has a web view
+NO_WINDOW = f"--window needs pywebview: run `pip install '{PYWEBVIEW}'`, or leave --window out and use a browser."
+NO_TOOLKIT = f"--window found nothing that draws windows: run `pip install '{PYWEBVIEW}'`, or leave --window out."
+NO_DISPLAY = ("--window needs a display, and there is none (neither DISPLAY nor WAYLAND_DISPLAY is set): leave it out, "
+              "and use a browser.")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -20,25 +25,45 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="app.py", description=__doc__)
     parser.add_argument("--window", action="store_true", help="open in a desktop window instead of a browser")
     window = parser.parse_args(arguments).window
-    if window:
-        try:
-            import webview
-        except ImportError:
-            print(NO_WINDOW, file=sys.stderr)
-            return 2
+    problem = no_window() if window else None
+    if problem:
+        print(problem, file=sys.stderr)
+        return 2
     try:
         page, address = serve()
     except (NarratorError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
-    if window:
-        webview.settings["ALLOW_DOWNLOADS"] = True
-        webview.create_window("Visual Narrator", address, width=1280, height=860, min_size=(380, 600))
-        webview.start()
-        page.close()
-    else:
+    if not window:
         page.block_thread()
-    return 0
+        return 0
+    problem = show(address)
+    page.close()
+    if problem:
+        print(problem, file=sys.stderr)
+    return 2 if problem else 0
+
+
+def no_window() -> str | None:
+    """Why no window can be opened here, in a sentence, or None. It is asked first: without a display Qt aborts."""
+    if importlib.util.find_spec("webview") is None:
+        return NO_WINDOW
+    display = any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"))
+    return None if display or sys.platform != "linux" else NO_DISPLAY
+
+
+def show(address: str) -> str | None:
+    """Open the page in a window and wait until it is closed. Returns a sentence where there is no toolkit for it."""
+    os.environ.setdefault("PYWEBVIEW_LOG", "critical")  # it would print a traceback for each toolkit that is not here
+    import webview
+
+    webview.settings["ALLOW_DOWNLOADS"] = True
+    webview.create_window("Visual Narrator", address, width=1280, height=860, min_size=(380, 600))
+    try:
+        webview.start(private_mode=False)  # what a browser keeps is kept here, too
+    except webview.WebViewException:
+        return NO_TOOLKIT
+    return None
 
 
 def serve() -> tuple[Any, str]:

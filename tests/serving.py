@@ -98,7 +98,7 @@ def _await(address: str, process: subprocess.Popen, log: Path) -> None:
         try:
             urllib.request.urlopen(address, timeout=10).close()
             return
-        except (urllib.error.URLError, ConnectionError):
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
             time.sleep(0.2)
     pytest.fail(f"the page did not come up (exit code {process.poll()}):\n{log.read_text()[-4000:]}")
 

@@ -111,12 +111,17 @@ def test_damaged_lines_are_named_and_left_out(files: tuple[Path, Path]) -> None:
         assert reason in done.stderr, reason
 
 
-def test_nothing_to_compare_is_one_sentence(files: tuple[Path, Path], tmp_path: Path) -> None:
+def test_what_cannot_be_told_is_one_sentence(files: tuple[Path, Path], tmp_path: Path) -> None:
     empty = tmp_path / "empty.txt"
     empty.write_text("")
     assert "has no caption" in sentence(narrator("agreement", "--ratings", files[0], "--captions", empty))
     assert "no candidate to compare" in sentence(narrator("agreement", "--ratings", empty, "--captions", files[1]))
     assert "cannot be read" in sentence(narrator("agreement", "--ratings", tmp_path / "x", "--captions", files[1]))
+    few = tmp_path / "few.txt"
+    few.write_text("1.jpg\t2.jpg#0\t1\t2\t1\n")
+    done = narrator("agreement", "--ratings", few, "--captions", files[1], "--json")
+    assert done.returncode == 0 and set(json.loads(done.stdout)["tau_c"].values()) == {None}
+    assert "cider_d, rouge_2: the same for all candidates" in done.stderr
     same = tmp_path / "same.txt"
     same.write_text("1.jpg\t2.jpg#0\t1\t1\t1\n2.jpg\t1.jpg#0\t1\t1\t1\n")
     assert "are the same" in sentence(narrator("agreement", "--ratings", same, "--captions", files[1]))

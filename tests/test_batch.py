@@ -101,6 +101,8 @@ def test_stopped_and_gone_on_with(teller: Engine, tmp_path: Path, monkeypatch: p
         run(asked, engine=teller)
     with pytest.raises(NarratorError, match="was begun with prompt '', not 'Why'"):
         run(dataclasses.replace(asked, resume=True, prompt="Why"), engine=teller)
+    with pytest.raises(NarratorError, match="was begun with existing 'refuse', not 'skip'"):
+        run(dataclasses.replace(asked, resume=True, existing="skip"), engine=teller)
     other = GenerationSettings(num_beams=1)
     with pytest.raises(NarratorError, match="begun with settings num_beams 3, not num_beams 1"):
         run(dataclasses.replace(asked, resume=True, settings=other), engine=teller)
@@ -113,6 +115,51 @@ def test_stopped_and_gone_on_with(teller: Engine, tmp_path: Path, monkeypatch: p
     names = [row["image"] for row in rows_of(asked.place)]
     assert sorted(names) == [f"picture-{number:03d}.png" for number in (*range(41), 99)]
     assert not asked.home.exists()
+
+
+def test_a_mended_file_takes_the_place_of_a_bad_one(teller: Engine, tmp_path: Path,
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    """What failed is asked about again where its file is another one when the batch goes on: in a folder, a zip, a
+    list. What is as bad as before is not, and nothing has two rows."""
+    monkeypatch.setattr(narrator.batch.running, "FLUSH_S", 0.0)
+    good = save_pictures(tmp_path / "trip", range(0, 9))
+    data = good[8].read_bytes()
+    for name in ("bad.png", "still-bad.png"):
+        (tmp_path / "trip" / name).write_bytes(b"no picture")
+
+    def pack(inside: bytes) -> None:
+        with zipfile.ZipFile("z.zip", "w") as packed:
+            packed.writestr("in.png", inside)
+
+    pack(b"no picture either")
+    Path("list.txt").write_text("late.png\nhttps://example.org/x.png\n")
+    asked = plan("z.zip", "list.txt", "trip", out=Path("o.jsonl"), batch_size=4, dedupe=False)
+    stop = threading.Event()
+    report = run(asked, lambda progress: stop.set() if progress.done > 5 else None, stop, teller)
+    failed = {row.path for row in rows_so_far(asked) if row.error}
+    assert report.stopped and {"z/in.png", "late.png", "trip/bad.png", "trip/picture-000.png"} <= failed
+    (tmp_path / "trip" / "bad.png").write_bytes(data)
+    (tmp_path / "late.png").write_bytes(data)
+    pack(data)
+    Path("list.txt").write_text("late.png\nlate.png\n")
+    last = run(dataclasses.replace(asked, resume=True), engine=teller)
+    rows = {row["image"]: row["error"] for row in rows_of(asked.place)}
+    assert len(rows) == last.done == 13 and last.failed == 2
+    assert {name for name, error in rows.items() if error} == {"trip/still-bad.png", "trip/picture-000.png"}
+
+
+def test_sources_of_one_name(teller: Engine, tmp_path: Path) -> None:
+    """Two folders, zips or lists that are called the same lose no picture to one another."""
+    for number in (1, 2):
+        home = tmp_path / f"{number}"
+        path = save_pictures(home / "trip", [number])[0].rename(home / "trip" / "a.png")
+        (home / "list.txt").write_text("trip/a.png\n")
+        with zipfile.ZipFile(home / "z.zip", "w") as packed:
+            packed.write(path, "a.png")
+    run(plan("1/trip", "2/trip", "1/z.zip", "2/z.zip", "1/list.txt", "2/list.txt", dedupe=False), engine=teller)
+    assert {row["image"]: row["long"][-2:-1] for row in rows_of(Path("descriptions.jsonl"))} == {
+        "trip/a.png": "1", "trip (2)/a.png": "2", "z/a.png": "1", "z (2)/a.png": "2", "1/trip/a.png": "1",
+        "2/trip/a.png": "2"}
 
 
 def leave_as_shard(home: Path) -> None:

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import shutil
+import threading
 import tracemalloc
 import weakref
 from collections.abc import Iterator
@@ -12,9 +13,9 @@ from pathlib import Path
 import pytest
 from batching import save_pictures
 from command_line import narrator, sentence
-from counted import plan, rows_of
+from counted import Counted, plan, rows_of
 
-from narrator.batch import BatchPlan, Item, Row, row_json, run
+from narrator.batch import BatchPlan, Item, Progress, Row, row_json, run, running
 from narrator.batch.sources import _names, folder_names
 from narrator.batch.writers import write_coco, write_csv, write_jsonl
 from narrator.engine import Engine
@@ -79,6 +80,12 @@ def test_a_result_that_is_there(teller: Engine, tmp_path: Path, kind: str) -> No
     assert run(dataclasses.replace(asked, resume=True), engine=teller).done == 0, "it is finished"
     run(dataclasses.replace(asked, existing="append"), engine=teller)
     assert len(found()) == 6
+    (tmp_path / "trip" / "picture-002.png").write_bytes(b"no picture")
+    run(dataclasses.replace(asked, existing="append"), engine=teller)
+    assert [name for name, failed in found() if failed] == ["picture-002.png"] and len(found()) == 9
+    save_pictures(tmp_path / "trip", [2])
+    run(dataclasses.replace(asked, existing="append"), engine=teller)
+    assert not any(failed for _, failed in found()) and len(found()) == 11, "the row without a text gave way"
     run(dataclasses.replace(asked, existing="overwrite"), engine=teller)
     assert [name for name, _ in found()] == [f"picture-00{number}.png" for number in range(3)]
     asked.place.write_text("this is,something\nelse,entirely\n")
@@ -146,6 +153,10 @@ def test_command(tiny_checkpoints: Path, root: Path, tmp_path: Path) -> None:
     told = json.loads(done.stdout)
     assert (told["done"], told["failed"], told["stopped"]) == (7, 1, False)
     assert "narrator: bad.jpg: This file is not a picture" in done.stderr and "7 of 7, 0 s left" in done.stderr
+    finished = narrator("batch", "trip", *flags, "--out", "o.csv", "--resume", checkpoints=tiny_checkpoints,
+                        folder=tmp_path)
+    assert finished.stdout == "o.csv is finished already: nothing to do.\n"
+    assert "1 has no text: mend the files, then run it again with --skip-existing" in finished.stderr
     with (tmp_path / "o.csv").open(newline="") as file:
         rows = {row["image"]: row for row in csv.DictReader(file)}
     settings, engine = GenerationSettings(num_beams=2, max_new_tokens=6), Engine(tiny_checkpoints, device="cpu")
@@ -159,7 +170,7 @@ def test_command(tiny_checkpoints: Path, root: Path, tmp_path: Path) -> None:
     assert sentence(moded) == "Tiny captioner has no modes: leave --mode out."
     whole = narrator("batch", "trip/cat.jpg", "--variant", "tiny-captioner", checkpoints=tiny_checkpoints,
                      folder=tmp_path)
-    assert whole.returncode == 0 and whole.stdout.startswith("descriptions.jsonl: 1 rows, in ")
+    assert whole.returncode == 0 and whole.stdout.startswith("descriptions.jsonl: 1 row, in ")
     assert set(rows_of(tmp_path / "descriptions.jsonl")[0]) == set(
         row_json(Row(position=0, path="", file=""))) >= {"image", "sha256", "text", "alt", "long", "error"}
 
@@ -175,3 +186,30 @@ def test_benchmark(tiny_checkpoints: Path, monkeypatch: pytest.MonkeyPatch, caps
     assert [batch["count"] for batch in figures["batches"]] == [6, 20]
     assert figures["ratio"] == figures["one_ms"] / figures["batches"][1]["each_ms"] > 0
     assert figures["flat"] == figures["batches"][1]["each_ms"] / figures["batches"][0]["each_ms"] > 0
+
+
+def test_a_benchmark_that_is_cut_short(teller: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was done until then is told, with its figures."""
+    from argparse import Namespace
+
+    import benchmarks.batch as bench
+
+    save_pictures(tmp_path / "trip", [1, 2, 3])
+    stop = threading.Event()
+    monkeypatch.setattr(Counted, "stream", lambda self, image, prompt, settings: (
+        piece for piece in self.batch([image], [prompt], settings)[0]))
+    monkeypatch.setattr(bench, "TOLD_S", 0.0)
+    monkeypatch.setattr(running, "FLUSH_S", 0.0)
+    told = bench._Seen.__call__
+
+    def heard(seen: bench._Seen, progress: Progress) -> None:
+        told(seen, progress)
+        if seen.count == 5000 and progress.done:
+            stop.set()
+
+    monkeypatch.setattr(bench._Seen, "__call__", heard)
+    options = Namespace(variant="teller", pictures=tmp_path / "trip", counts=[6, 5000, 9000], single=3, repeats=1)
+    figures = bench.measure(options, teller, GenerationSettings(), stop)
+    assert [batch["asked"] for batch in figures["batches"]] == [6, 5000]
+    assert 0 < figures["batches"][1]["count"] < 5000 and figures["batches"][1]["each_ms"] > 0
+    assert "(stopped on the way to 5,000)" in bench.table(figures)

@@ -22,6 +22,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(ROOT / "assets" / "pictures", home / "trip")
     shutil.copy(home / "trip" / "astronaut.jpg", home / "trip" / "twin.jpg")
     (home / "trip" / "bad.jpg").write_bytes(b"no picture")
+    shutil.make_archive(str(home / "trip"), "zip", home / "trip")
     return home
 
 
@@ -34,11 +35,12 @@ def alone(home: Path, tiny_checkpoints: Path) -> list[dict]:
     return rows
 
 
-def run(home: Path, checkpoints: Path, out: str, *more: str, launcher: tuple[str, ...] = ()) -> str:
+def run(home: Path, checkpoints: Path, out: str, *more: str, launcher: tuple[str, ...] = (),
+        source: str = "trip") -> str:
     """Run `narrator batch` to its end, which is 1 for the bad picture, 0 under a launcher; what it says on stderr."""
     given = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT),
              "NARRATOR_CHECKPOINTS": str(checkpoints), "RAY_worker_niceness": "0"}
-    words = [sys.executable, "-m", *launcher, "narrator", "batch", "trip", *FLAGS, "--out", out, *more]
+    words = [sys.executable, "-m", *launcher, "narrator", "batch", source, *FLAGS, "--out", out, *more]
     done = subprocess.run(words, cwd=home, env=given, capture_output=True, text=True, timeout=400)
     assert done.returncode == (0 if launcher else 1) and (home / out).is_file(), done.stderr[-4000:]
     return done.stderr
@@ -51,10 +53,10 @@ def told(path: Path) -> list[dict]:
 
 
 def test_two_processes(home: Path, alone: list[dict], tiny_checkpoints: Path, free_port: int) -> None:
-    """Each has its share, and the first one joins them."""
+    """Each has its share of a zip that is unpacked once, and the first one joins them."""
     launcher = ("accelerate.commands.launch", "--config_file", str(CONFIG), "--num_processes", "2",
                 "--main_process_port", str(free_port), "-m")
-    said = run(home, tiny_checkpoints, "two.jsonl", launcher=launcher)
+    said = run(home, tiny_checkpoints, "two.jsonl", launcher=launcher, source="trip.zip")
     assert told(home / "two.jsonl") == alone
     assert "process 1 of 2: " in said and "process 2 of 2: " not in said
     assert not list(home.glob("*.part"))

@@ -16,6 +16,7 @@ from typing import Any
 
 import gradio.utils
 import pytest
+from batch_waits import saved, waited
 from batching import environment, save_pictures, uploaded, zipped
 from filelock import FileLock
 from plumbing import write_checkpoint
@@ -31,15 +32,12 @@ from narrator.records import NarratorError
 from narrator.settings import GenerationSettings
 from narrator.turns import Stopped
 from narrator.ui import batch_handlers as batches
-from narrator.ui import batch_saving as saves
 from narrator.ui import batch_view as views
-from narrator.ui.batch_given import Given, gather, preview
-from narrator.ui.batch_tab import looked_through
+from narrator.ui.batch_given import Given, gather, looked_through, preview
 
 SETTINGS = [field.default for field, _ in knobs(GenerationSettings).values()]
 ASKED: dict[str, Any] = {"variant": "teller", "prompt": " what \n is it? ", "audience": "both", "format": "csv",
                          "speak": False, "voice": None}
-WAIT_S = 120
 SECRETS = ["a" * 43, "b" * 43]
 
 
@@ -65,17 +63,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def found(*files: str) -> Given:
     return gather(files, threading.Event(), lambda sentence: None)
-
-
-def waited(mine: Batches, batch_id: str, states: set[str], rows: int = 0) -> Batch:
-    """The batch once it is in one of the states and has so many rows."""
-    limit = time.monotonic() + WAIT_S
-    while time.monotonic() < limit:
-        batch = mine.get(batch_id)
-        if batch.state in states and page_of(batch, 0, 1).total >= rows:
-            return batch
-        time.sleep(0.05)
-    raise AssertionError(f"{batch.state}, {batch.says}: {(batch.folder / 'log.txt').read_text()[-3000:]}")
 
 
 @pytest.fixture(scope="module")
@@ -187,14 +174,6 @@ def test_texts_are_edited_and_undone(done: Batch) -> None:
     assert "This row is not there" in batches.save("", done.id, 4711, "A.", "B.")[0]
 
 
-def saved(batch: Batch, kind: str, visitor: str = "") -> Path:
-    async def go() -> Path:
-        told = [one async for one in saves.saving(visitor, batch.id, kind)]
-        assert told[-1].path is not None and [one.share for one in told] == sorted(one.share for one in told)
-        return told[-1].path
-    return asyncio.run(go())
-
-
 def test_every_format_can_be_saved_with_the_texts_as_they_are_now(done: Batch) -> None:
     assert batches.save("", done.id, 0, "A cat.", "A cat and a dog.")[1]
     lines = [json.loads(line) for line in saved(done, "jsonl").read_text(encoding="utf-8").splitlines()]
@@ -232,27 +211,48 @@ def test_what_failed_can_be_tried_again(given: Given, done: Batch, place: Path) 
     assert [row.path for row in rows if row.error] == ["holiday/trip/cut.png"]
 
 
-def test_cancelled_killed_and_gone_on_with_no_row_is_lost_or_doubled(given: Given) -> None:
-    """Stop leaves what is there; SIGKILL too; resumed, each picture has one row. Deleted, nothing is left."""
+def test_a_better_file_takes_the_place_of_a_bad_one(done: Batch, place: Path) -> None:
+    """By its name; the upload itself stays as it was, and every other row too."""
+    before = {row.path: row.sha256 for row in page_of(done, 0, 100).rows}
+    good = save_pictures(place / "better", [77])[0].read_bytes()
+    line = batches.replace("", done.id, found(uploaded("else.png", good)))
+    assert "None of these files is called like" in line and page_of(done, 0, 100).total == 28
+    line = batches.replace("", done.id, found(uploaded("cut.png", good), uploaded("else.png", good)))
+    assert "1 replaced." in line and "left out: else.png." in line
+    now = waited(Batches(), done.id, {"done", "failed", "interrupted"})
+    after = {row.path: row.sha256 for row in page_of(now, 0, 100).rows}
+    assert (now.state, now.done, now.failed) == ("done", 28, 0) and list(after) == list(before)
+    assert [path for path in after if after[path] != before[path]] == ["holiday/trip/cut.png"]
+    assert "nothing to try again" in batches.retry("", done.id)
+    assert "None of these" in batches.replace("", done.id, found(uploaded("cut.png", good)))
+
+
+def test_killed_cancelled_and_gone_on_with_no_row_is_lost_or_doubled(place: Path) -> None:
+    """SIGKILL leaves what is there; Stop too; resumed, each picture has one row. Deleted, nothing is left."""
+    pictures = {path.name: path.read_bytes() for path in save_pictures(place / "many", range(100, 160))}
+    hold = place / "checkpoints" / "slow" / "hold"
+    hold.touch()
     mine = Batches()
-    _, batch_id = batches.start("", given, ASKED | {"variant": "slow"}, SETTINGS)
-    waited(mine, batch_id, {"running"}, rows=1)
+    _, batch_id = batches.start("", found(zipped("many.zip", pictures)), ASKED | {"variant": "slow"}, SETTINGS)
+    running = waited(mine, batch_id, {"running"}, rows=1)
     assert "under way already" in batches.resume("", batch_id)
-    assert "stops after" in batches.stop("", batch_id)
-    stopped = waited(mine, batch_id, {"stopped"})
-    there = page_of(stopped, 0, 1).total
-    assert 0 < there < 28 and {"resume", "remove"} <= (batches.look("", batch_id, 1).actions or set())
-    assert "goes on" in batches.resume("", batch_id)
-    waited(mine, batch_id, {"running"}, rows=there + 1)
-    pid, _ = recorded(stopped.folder / PROCESS)
+    pid, _ = recorded(running.folder / PROCESS)
     assert pid is not None
     os.kill(pid, 9)
     broken = waited(mine, batch_id, {"interrupted"})
     assert "broke off" in views.standing(broken)
+    there = page_of(broken, 0, 1).total
+    assert "goes on" in batches.resume("", batch_id)
+    waited(mine, batch_id, {"running"}, rows=there + 1)
+    assert "stops after" in batches.stop("", batch_id)
+    hold.unlink()
+    stopped = waited(mine, batch_id, {"stopped"})
+    assert there < page_of(stopped, 0, 1).total < 60
+    assert {"resume", "remove"} <= (batches.look("", batch_id, 1).actions or set())
     batches.resume("", batch_id)
     now = waited(mine, batch_id, {"done", "failed"})
-    assert now.state == "done" and [row.path for row in page_of(now, 0, 100).rows] == sorted(
-        {row.path for row in page_of(now, 0, 100).rows}) and now.done == 28
+    assert now.state == "done" and now.done == 60
+    assert sorted(row.path for row in page_of(now, 0, 100).rows) == sorted(pictures)
     assert "deleted" in batches.remove("", batch_id)
     assert batch_id not in [one.id for one in mine.all()] and not (mine.shelf.folder / "work" / batch_id).exists()
 

@@ -29,6 +29,23 @@ def test_describe_prints_its_ratios(root: Path, tiny_checkpoints: Path, monkeypa
     assert figures["narrate_ms"] > 0 and figures["machine"]["threads"] >= 1
 
 
+@pytest.mark.browser
+def test_watching_is_measured_on_a_real_run(root: Path) -> None:
+    """A training, a page and a browser, as the script starts them; each figure is there and of its kind."""
+    command = [sys.executable, "benchmarks/watching.py", "--repeats", "1", "--seconds", "2", "--json"]
+    done = subprocess.run(command, cwd=root, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+                          timeout=900)
+    assert done.returncode == 0, done.stderr[-3000:]
+    figures = json.loads(done.stdout)
+    steps = figures["step_ms"]
+    assert figures["added_percent"]["median"] == pytest.approx(100 * (steps["open"] / steps["closed"] - 1))
+    for name in ("server_percent", "browser_percent"):
+        assert figures[name]["open"] > figures[name]["closed"] >= 0, name
+    shown = figures["shown_s"]
+    assert shown["events"] >= 1 and 0 < shown["median"] <= shown["p95"] <= shown["most"]
+    assert 0 < figures["stop_s"]["median"] == figures["stop_s"]["most"]
+
+
 def test_training_is_compared_with_a_plain_script(root: Path, tiny: Path, tmp_path: Path) -> None:
     """A frozen stage and prompts; the two learn the same from the same texts."""
     stages = [{"name": "frozen", "epochs": 2, "batch_size": 6, "evaluations": 2}]

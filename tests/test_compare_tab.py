@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from test_comparing import CAT, RED, sample
 
 from narrator.comparing.sharing import as_text, from_text, to_link
 from narrator.families import FAMILIES
+from narrator.history import history_of
 from narrator.settings import GenerationSettings
-from narrator.ui import compare_handlers, compare_sharing, compare_voting
+from narrator.ui import compare_handlers, compare_sharing, compare_voting, filing
 from narrator.ui.compare_handlers import ALL, RUNNING, SHOWN, VOTING, Asked, Made, View, kept, owners, usual
 from narrator.ui.compare_voting import BAD, NONE, TIE, board, title, vote
 
@@ -39,14 +41,15 @@ def asked(*variants: str | None, **more: Any) -> Asked:
                     "drafts": {ALL: usual()}, **more})
 
 
-def views(request: Asked) -> list[View]:
+def views(request: Asked, *whose: str) -> list[View]:
+    """whose: the visitor, and whether narrations are kept."""
     async def collect() -> list[View]:
-        return [view async for view in compare_handlers.compare(request)]
+        return [view async for view in compare_handlers.compare(request, *whose)]
     return asyncio.run(collect())
 
 
-def last(request: Asked) -> Made:
-    made = views(request)[-1].made
+def last(request: Asked, *whose: str) -> Made:
+    made = views(request, *whose)[-1].made
     assert made is not None
     return made
 
@@ -68,15 +71,26 @@ def test_before_the_vote_no_name_is_told_and_the_texts_come_together(home: Path,
     told = "".join(f"{view.status} {view.figures} {''.join((view.cards or {}).values())}" for view in seen)
     assert "The one" not in told and "The two" not in told and "BLEU" not in told and "Tokens per" not in told
     early = "".join("".join((view.cards or {}).values()) for view in seen[:-1])
-    assert "dog" not in early and ("dog" in "".join((seen[-1].cards or {}).values())) is not listening
+    assert "dog" not in early and "Ready" not in early and early.count("Being described") == 2  # both alike to the end
+    assert ("dog" in "".join((seen[-1].cards or {}).values())) is not listening
     assert ("dog" in (seen[-1].status or "")) is not listening  # nor does a screen reader tell
     assert seen[-1].stage == VOTING and seen[-1].made is not None and seen[-1].made.listening is listening
 
 
-def test_the_order_is_shuffled(home: Path) -> None:
-    entrants = compare_handlers.entrants_of(asked("one", "two"))
-    orders = {tuple(one.variant for one in compare_handlers._shuffled(entrants)) for _ in range(60)}
-    assert len(orders) == 2
+def test_the_order_is_drawn_once_all_are_written(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the time that each took tells nothing."""
+    made = last(asked("one", "asked", "two", blind=True))  # "asked" fails: it has no narration
+    orders = [compare_handlers.shuffled(made) for _ in range(60)]
+    assert len({tuple(one.variant for one in mixed.comparison.results) for mixed in orders}) == 6
+    for mixed in orders:
+        for place, one in enumerate(mixed.comparison.results):
+            told = mixed.narrations.get(place)
+            assert (told.text, told.variant_id) == (one.text, one.variant) if told else one.variant == "asked"
+    firsts = []
+    for seed in (0, 1):  # of a known random, which gives both orders
+        monkeypatch.setattr(compare_handlers.random, "SystemRandom", lambda seed=seed: random.Random(seed))
+        firsts.append(last(asked("one", "two", blind=True)).comparison.results[0].variant)
+    assert sorted(firsts) == ["one", "two"]
 
 
 def test_a_failure_tells_no_name_before_the_vote(home: Path) -> None:
@@ -126,6 +140,45 @@ def test_votes_of_visitors_of_a_shared_page_never_meet(home: Path, monkeypatch: 
         (seen.cards or {}).values())
 
 
+def test_what_is_told_is_filed_for_its_owner_once_its_name_may_be_seen(home: Path,
+                                                                       monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPACE_ID", "somebody/narrator")
+    hers = history_of(ADA)
+    made = last(asked("one", "asked", "two"), ADA, filing.ALL)  # the second fails
+    rows = {row.id: row for row in hers.page(0, 9).rows}
+    assert {place: rows[name].narration.variant_id for place, name in made.filed.items()} == {0: "one", 2: "two"}
+    assert len(rows) == 2 and all(len(row.pictures) == 1 for row in rows.values())
+    assert rows[made.filed[0]].narration.text == "A dog runs on grass." and history_of(BOB).count() == 0
+    hidden = last(asked("one", "two", blind=True), ADA, filing.ALL)
+    assert hers.count() == 2 and hidden.filed == {} and set(hidden.narrations) == {0, 1}
+    assert set((vote(NONE, hidden, ADA, filing.ALL).made or hidden).filed) == {0, 1} and hers.count() == 4
+    alone = last(asked("one", "asked", blind=True), ADA, filing.ALL)  # nothing to vote on, so that all is shown
+    assert len(alone.filed) == 1 and hers.count() == 5
+    for request in (asked("one", "two"), asked("one", "two", blind=True)):
+        unwanted = last(request, ADA, filing.NOTHING)
+        assert vote("1", unwanted, ADA, filing.NOTHING) and unwanted.filed == {} and hers.count() == 5
+    hers.clear()
+    hers.folder.write_text("in the way")
+    line = views(asked("one", "two"), ADA, filing.ALL)[-1].status or ""
+    assert "2 descriptions are ready. The narration" in line and "not kept in the history" in line
+    line = vote(TIE, hidden, ADA, filing.ALL).status or ""
+    assert "You said: a tie. " in line and "not kept in the history" in line and "Problem" in line
+
+
+def test_a_page_that_is_closed_has_filed_what_was_done(home: Path) -> None:
+    write_checkpoint(home / "checkpoints", "slow", words=[[" word", 0.9]] * 40, step_s=0.05)
+
+    async def leave() -> None:
+        coming = compare_handlers.compare(asked("one", "slow"), "", filing.ALL)
+        async for view in coming:
+            if view.made is not None and view.made.comparison.results[1].text:
+                break
+        await coming.aclose()
+
+    asyncio.run(leave())
+    assert [row.narration.variant_id for row in history_of().page(0, 9).rows] == ["one"]
+
+
 def test_settings_of_all_and_of_one(home: Path) -> None:
     mine = dataclasses.asdict(GenerationSettings(max_new_tokens=3))
     drafts = kept({}, "2", list(mine.values()))
@@ -148,7 +201,8 @@ def test_stopped_keeps_what_is_there_unless_names_were_hidden(home: Path) -> Non
     seen = compare_handlers.stopped(running, RUNNING)
     assert seen.stage == SHOWN and seen.made and {one.state for one in seen.made.comparison.results} == {"stopped"}
     hidden = compare_handlers.stopped(dataclasses.replace(running, blind=True), RUNNING)
-    assert hidden.stage == "" and hidden.cards is None and "nothing to vote on" in (hidden.status or "")
+    assert hidden.stage == "" and hidden.cards and "one" not in "".join(hidden.cards.values())
+    assert all("Stopped." in card for card in hidden.cards.values()) and "nothing to vote on" in (hidden.status or "")
     assert compare_handlers.stopped(None, "").status and compare_handlers.stopped(running, SHOWN).cards is None
 
 

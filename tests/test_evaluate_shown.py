@@ -12,13 +12,14 @@ import pytest
 from evaluate_page import ADA, BOB, finished_one, page_home, shared_page  # noqa: F401  (fixtures)
 
 from narrator import evaluation
-from narrator.records import NarratorError
+from narrator.records import NarratorError, Score
 from narrator.ui import evaluate_examples, evaluate_report, evaluate_view
 from narrator.ui import evaluate_handlers as handlers
 from narrator.ui.choosing import offered
 
 
-def test_a_look_shows_what_changed_and_nothing_else(finished: Path) -> None:
+def test_a_look_shows_what_changed_and_nothing_else(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handlers, "LIST_S", 3600.0)  # however slow this machine is
     look = handlers.look(finished.name, "")
     assert look.actions == {"card", "remove"} and not look.live
     assert "is done. Its report is below." in (look.status or "")
@@ -58,7 +59,7 @@ def test_the_report_tells_each_figure_with_its_interval_formula_and_source(finis
         assert row and known.source in row[0].replace("&#x27;", "'") and "Formula" in row[0], name
         score = made.variants[0].scores.get(name) or made.variants[0].measured[name]
         assert evaluation.shown(name, score) in row[0]
-    assert "my &lt;set&gt;" in html and "<set>" not in html
+    assert "1,000 resamples of the rows" in html and "my &lt;set&gt;" in html and "<set>" not in html
     assert html.count("<svg") == html.count("</svg>") > 4
 
 
@@ -75,7 +76,8 @@ def test_two_are_compared_in_words_and_the_same_two_cannot_be_told_apart(finishe
 
 def test_scenes_have_their_rules_and_every_chart_its_table(finished: Path) -> None:
     made = evaluation.load_report(finished)
-    bins = tuple(evaluation.Bin(low=at / 4, high=at / 4 + 0.25, n=2, confidence=at / 4 + 0.1, found=at / 5)
+    bins = tuple(evaluation.Bin(low=at / 4, high=at / 4 + 0.25, n=2, confidence=at / 4 + 0.1,
+                                found=Score(value=at / 5, low=0.0, high=1.0))
                  for at in range(4))
     told = tuple(dataclasses.replace(one, calibration=bins) for one in made.variants)
     html = evaluate_report.report(dataclasses.replace(made, variants=told))
@@ -83,6 +85,7 @@ def test_scenes_have_their_rules_and_every_chart_its_table(finished: Path) -> No
     assert "<td>animal, dog, puppy" in html  # the rules themselves
     for caption in ("Share of successes by type of scene", "Every figure with its 95 % interval", "Calibration of"):
         assert caption in html
+    assert "<td>20% (0% to 100%)</td>" in html
     assert html.count('class="plot"') == html.count("<caption>Calibration of") > 0
     titles = re.findall(r'<figure class="chart".*?<h3 id="([\w-]+)-title">', html)
     assert len(titles) == len(set(titles)) >= 4

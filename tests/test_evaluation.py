@@ -75,8 +75,9 @@ def check_comparisons(report: Report, folder: Path) -> None:
 
 def check_success(report: Report) -> None:
     best, worst = report.variants[0].success["all"], report.variants[2].success["all"]
-    assert (best.n, best.share.value, worst.share.value) == (12, 1.0, 0.0) and best.people == 0.0
-    assert best.chance is not None and best.chance < 0.5
+    assert (best.n, best.share.value, worst.share.value) == (12, 1.0, 0.0)
+    assert best.chance is not None and best.chance.value < 0.5 and best.chance.low <= best.chance.high < 1
+    assert best.people is not None and best.people.value == 0.0 < best.people.high  # of twelve, with Wilson's interval
     assert set(report.scenes) >= {"sport", "animals"} and report.thresholds == THRESHOLDS
     assert sum(part.n for part in report.variants[1].calibration) == 12
     assert "meteor" in report.said and "clip_score" in report.said
@@ -92,7 +93,8 @@ def check_rows_and_files(folder: Path) -> None:
     table = list(csv.DictReader((folder / "scores.csv").open(encoding="utf-8")))
     assert len(table) == 39 and table[0]["text"] == TRUE[0] and float(table[0]["words_found"]) == 1
     text = (folder / "report.md").read_text()
-    for part in ("CIDEr-D", "Vedantam", "cannot tell", "Success by type of scene", "| sport | 1 |", "By chance"):
+    for part in ("CIDEr-D", "Vedantam", "cannot tell", "Success by type of scene", "| sport | 1 |", "By chance",
+                 "Efron 1979"):
         assert part in text, part
 
 

@@ -15,7 +15,7 @@ import numpy
 import pytest
 
 from narrator.records import NarratorError
-from trainer.events import EventLog, last_events, read_events
+from trainer.events import EventLog, newest_events, read_events
 
 # Says a number on standard output only after the event of that number was appended.
 WRITER = """
@@ -99,12 +99,12 @@ def test_numbers_that_json_cannot_hold(tmp_path: Path) -> None:
 
 def test_the_last_events_of_a_long_run(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
-    assert last_events(path) == []
+    assert list(newest_events(path)) == []
     with EventLog(path) as log:
         for step in range(3000):
             log.append("step", step=step)
-    events = last_events(path)
-    assert 100 < len(events) < 3000 and [event["step"] for event in events] == list(range(3000 - len(events), 3000))
+    told = [event["step"] for event in newest_events(path)]
+    assert 100 < len(told) < 3000 and told == list(range(2999, 2999 - len(told), -1))
     head, offset = read_events(path, limit=1000)
     assert [event["step"] for event in head] == list(range(len(head))) and 0 < offset <= 1000
 

@@ -73,3 +73,28 @@ def test_a_window_without_pywebview_is_told_in_a_sentence(root: Path) -> None:
     script = "import sys; sys.modules['webview'] = None; import app; sys.exit(app.main(['--window']))"
     done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, timeout=300)
     assert done.returncode == 2 and done.stderr.strip().count("\n") == 0 and "pip install" in done.stderr
+
+
+WEBVIEW = """settings = {}
+class WebViewException(Exception): pass
+def create_window(*given, **named): pass
+def start(**named): raise WebViewException("You must have either QT or GTK ...")
+"""
+
+
+def test_a_window_without_display_or_toolkit_is_told_in_a_sentence(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """pywebview as it is on Linux where nothing draws windows."""
+    import app
+
+    (tmp_path / "webview.py").write_text(WEBVIEW)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYWEBVIEW_LOG", "critical")
+    monkeypatch.setattr(sys, "platform", "linux")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
+        monkeypatch.delenv(name, raising=False)
+    assert app.main(["--window"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "needs a display" in said and "use a browser" in said
+    assert "pip install" in (app.show("http://127.0.0.1:1/") or "")
+    del sys.modules["webview"]

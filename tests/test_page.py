@@ -3,6 +3,8 @@
 import asyncio
 import dataclasses
 import os
+import subprocess
+import sys
 import threading
 import time
 import wave
@@ -273,3 +275,11 @@ def test_a_page_without_voice_or_variant_says_so(variants: Path, monkeypatch: py
     shown = " ".join(str(getattr(block, "value", "")) for block in blocks)
     assert "cannot speak yet" in shown and "install pyttsx3" in shown and "no model variant yet" in shown
     assert "speak" not in {getattr(block, "elem_id", None) for block in blocks}
+
+
+def test_the_whole_page_is_built_before_torch(root: Path) -> None:
+    """With every tab, in a fresh interpreter: people see the page while the model is still being loaded."""
+    script = ("import sys; from narrator.ui import build_page; from trainer.tab import TITLE, train_tab; "
+              "build_page([(TITLE, train_tab)]); print({'torch', 'transformers', 'datasets'} & set(sys.modules))")
+    done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, timeout=300)
+    assert (done.returncode, done.stdout.strip().splitlines()[-1:]) == (0, ["set()"]), done.stderr[-2000:]

@@ -12,6 +12,7 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from tiny_families import save_causal
 
+from narrator.comparing import Entrant, compare, figures
 from narrator.engine import MARGIN_BYTES, Engine
 from narrator.families.causal_lm import ADAPTER, ADAPTER_WEIGHTS, CausalLM, adds_only, load_model
 from narrator.records import Inputs, Variant
@@ -79,6 +80,16 @@ def test_one_copy_of_the_weights_and_nobody_says_anything_else(checkpoints: Path
     engine.unload(order[0])
     assert said(engine, order[1]) == alone[order[1]] and engine.memory(order[0]) == (0, ())
     assert said(engine, order[0]) == alone[order[0]] and storages(engine, order[0]) & storages(engine, order[1]) == base
+
+
+def test_a_base_and_its_adapter_side_by_side_tell_what_they_share(checkpoints: Path) -> None:
+    engine = Engine(checkpoints, device="cpu")
+    entrants = [Entrant(variant=name, settings=GREEDY) for name in ("base", "loud", "whole")]
+    base, loud, whole = list(compare(entrants, prompt=PROMPT, engine=engine))[-1].comparison.results
+    assert base.text.split() and base.text != loud.text and (base.shares, loud.shares) == (("loud",), ("base",))
+    assert base.memory_bytes > 0 and whole.memory_bytes > 0 and whole.shares == ()
+    memory = dict(figures([base, loud, whole]))["Memory of the weights"]
+    assert memory[0].endswith("MB, shared with loud") and "shared" not in memory[2]
 
 
 def test_an_adapter_that_would_change_its_base_is_loaded_by_itself(checkpoints: Path, alone: dict,

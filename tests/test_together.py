@@ -49,7 +49,8 @@ def write(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def begin(root: Path, *words: str | Path) -> subprocess.Popen:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1",
+                   "ACCELERATE_TORCH_DEVICE": "cpu"}
     return subprocess.Popen([sys.executable, "-m", *map(str, words)], cwd=root, env=environment, text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
@@ -66,9 +67,9 @@ def run(root: Path, places: Path, home: Path, *launcher: str) -> str:
     return said
 
 
-def two_processes(port: int) -> list[str]:
-    return ["accelerate.commands.launch", "--config_file", str(CONFIGS / "cpu.yaml"), "--num_processes", "2",
-            "--main_process_port", str(port), "-m"]
+def two_processes(port: int, kind: str = "cpu") -> list[str]:
+    return ["accelerate.commands.launch", "--config_file", str(CONFIGS / f"{kind}.yaml"), "--num_processes", "2",
+            "--main_process_port", str(port)]
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +84,7 @@ def only_run(home: Path) -> Path:
 
 def test_two_processes_learn_what_one_does(root: Path, places: Path, alone: Path, free_port: int) -> None:
     """With gloo, through accelerate: the same loss at every step, and one of everything on disk."""
-    said = run(root, places, places / "two", *two_processes(free_port))
+    said = run(root, places, places / "two", *two_processes(free_port), "-m")
     folder = only_run(places / "two")
     one, two = steps_of(alone), steps_of(folder)
     assert len(one) == 12 and list(two) == list(one)
@@ -101,7 +102,8 @@ def test_two_processes_learn_what_one_does(root: Path, places: Path, alone: Path
 
 def test_one_that_is_asked_to_stop_stops_both(root: Path, places: Path, tmp_path: Path, free_port: int) -> None:
     """As the Train tab asks: SIGTERM to the process that the run's folder names. One process goes on alone."""
-    process = begin(root, *two_processes(free_port), *arguments(places, tmp_path), "--set", "stages.learn.epochs=100")
+    process = begin(root, *two_processes(free_port), "-m", *arguments(places, tmp_path), "--set",
+                    "stages.learn.epochs=100")
     folder = wait_for_step(process, tmp_path / "runs", 20)
     os.kill(job_state(folder).pid or 0, signal.SIGTERM)
     said = finish(process)[1]
@@ -113,6 +115,20 @@ def test_one_that_is_asked_to_stop_stops_both(root: Path, places: Path, tmp_path
     assert list(steps_of(folder)) == list(range(1, 201)) and job_state(folder).state == "done"
     losses = steps_of(folder)
     assert losses[200] < losses[1] - 1.0
+
+
+def test_a_model_in_parts_learns_what_a_whole_one_does(root: Path, places: Path, alone: Path, free_port: int) -> None:
+    """The shipped FSDP configuration, each process with half of every matrix: the same losses, and a whole variant."""
+    launcher = [*two_processes(free_port, "fsdp"), str(root / "tests" / "fsdp_on_processors.py")]
+    code, said = finish(begin(root, *launcher, *arguments(places, places / "parts")[1:]))
+    assert code == 0, said[-4000:]
+    folder = only_run(places / "parts")
+    one, two = steps_of(alone), steps_of(folder)
+    assert list(two) == list(one) and list(two.values()) == pytest.approx(list(one.values()), rel=TOLERANCE)
+    kept = folder / "stages" / "learn" / "checkpoint-12"
+    assert (kept / "pytorch_model_fsdp.bin").is_file(), "it was FSDP that saved the model"
+    whole, parts = (only(places / home / "checkpoints") / "model.safetensors" for home in ("alone", "parts"))
+    assert whole.stat().st_size == parts.stat().st_size and job_state(folder).state == "done"
 
 
 def test_accelerate_alone_says_why_it_starts_one(root: Path, places: Path, tmp_path: Path) -> None:

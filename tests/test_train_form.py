@@ -183,7 +183,7 @@ def test_a_visitor_names_no_file_outside(tmp_path: Path, changes: dict[str, Any]
 def test_yaml_is_loaded_or_refused_and_nothing_is_lost(own: Path, tmp_path: Path) -> None:
     state = starts.first_state(starting.DEFAULT)
     text, line = starts.as_text(state)
-    assert line.startswith("python -m trainer start my-captioner.yaml --data-root ")
+    assert line.startswith("python -m trainer start my-captioner.yaml --data-root ") and text.startswith(f"# {line}\n")
     again = starts.load_settings(state, text.replace("my-captioner", "my-other"))
     assert again["draft"] == state["draft"] | {"name": "my-other"}
     for bad, says in (("name: [", "cannot be read as YAML"), ("nam: x", "Did you mean 'name'?"), ("", "no settings")):

@@ -154,6 +154,13 @@ def test_a_look_shows_what_changed_and_nothing_else(run: Path, tmp_path: Path) -
     write(run, [step(101)])
     later = runs.look(RUN, again.seen)
     assert later.curves and later.facts and later.samples is None and later.tables is None and later.status is None
+    assert later.log is None  # it has said nothing
+    (run / "log.txt").write_text("tiny: step 101 of 1,000\n")
+    said = runs.look(RUN, later.seen | {"tabled": later.seen["tabled"] - runs.TABLES_S})
+    assert "step 101 of" in str(said.log) and said.curves is said.tables is None
+    write(run, [step(102)])
+    later = runs.look(RUN, said.seen)
+    assert "<td>102</td>" in str(later.tables) and later.log is None and later.samples is None  # the table keeps up
     write(run, [evaluation(200, 0.5)])
     told = runs.look(RUN, later.seen)
     assert "CIDEr-D 0.50, best so far" in str(told.status) and told.samples and told.tables

@@ -42,7 +42,7 @@ def test_what_is_kept_comes_back_the_newest_first(mine: Votes) -> None:
     found = mine.page(0, 2)
     assert found.rows == (kept[2], kept[1]) and found.total == 3 and mine.page(2, 2).rows == (kept[0],)
     assert mine.page(0, 5, "NUMBER cat 1").rows == (kept[1],) and mine.page(0, 5, "elephant").total == 0
-    assert ranking(mine.all().votes, resamples=10).groups[0][0].variant == "two"
+    assert ranking(mine.all().votes).groups[0][0].variant == "two"
     mine.delete(kept[1].id)
     assert mine.all().votes == (kept[2], kept[0])
     for gone in (kept[1].id, "../../x", "", "\0"):

@@ -10,6 +10,7 @@ import datetime
 import json
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -97,18 +98,20 @@ def read_events(path: Path, offset: int = 0, limit: int = -1) -> tuple[list[dict
     return _parse(whole), offset + len(whole)
 
 
-def last_events(path: Path) -> list[dict[str, Any]]:
-    """The events in the last 64 KB, oldest first: enough to tell how a run stands, however long it is."""
+def newest_events(path: Path) -> Iterator[dict[str, Any]]:
+    """The events in the last 64 KB, newest first: enough to tell how a run stands, however long it is. Each is read
+    when it is asked for, since one or two of them mostly tell."""
     try:
         with Path(path).open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             file.seek(max(0, size - TAIL_BYTES))
             data = file.read()
     except FileNotFoundError:
-        return []
+        return
     if size > TAIL_BYTES:
         data = data[data.find(b"\n") + 1:]
-    return _parse(data[:data.rfind(b"\n") + 1])
+    for line in reversed(data[:data.rfind(b"\n") + 1].splitlines()):
+        yield from _parse(line)
 
 
 def _parse(whole: bytes) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ import yaml
 from narrator.files import write_whole
 from narrator.processes import record, recorded
 from narrator.records import NarratorError
-from trainer.events import FILE, TAIL_BYTES, last_events, read_events
+from trainer.events import FILE, TAIL_BYTES, newest_events, read_events
 
 STATES = ("queued", "running", "done", "stopped", "failed", "interrupted")
 LIVE = ("queued", "running")  # of them, those that need nobody to go on
@@ -33,6 +33,7 @@ PLACES = "places.json"  # where the run reads data and leaves its variant, and t
 QUEUED = "queued.json"  # in the folder of a job that waits: its place, which orders the queue, and since when
 REQUEST = "request.json"  # who asked for the job, so that one wish makes one job
 LOG = "log.txt"  # what a run says that the queue started
+STEPS = ("step", "total_steps")  # what events tell of how far a run is
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -174,9 +175,7 @@ def _state(folder: Path, line: list[Path]) -> Job:
     """How the job stands. line: the folders that wait, read before: a job leaves word of its process before it leaves
     the queue, and of its end before its process goes, so that whoever reads in this order always finds it."""
     pid, word = recorded(folder / PROCESS)
-    events = last_events(folder / FILE)
-    first = read_events(folder / FILE, limit=TAIL_BYTES)[0]  # a long run names its length only at its start
-    last = events[-1] if events else {}
+    last, step, total = _newest(folder / FILE)
     state = "interrupted"
     if (folder / MANIFEST).is_file():
         state = "done"
@@ -187,9 +186,8 @@ def _state(folder: Path, line: list[Path]) -> Job:
     elif last.get("event") in ("stopped", "failed") and _told(folder) > word.get("told", -1):  # not of the run before
         state = str(last["event"])
     told = state == last.get("event") and state in ("failed", "interrupted")
-    return Job(id=folder.name, folder=folder, state=state, step=_latest(events, "step"),
-               total_steps=_latest(first + events, "total_steps"), pid=pid if state == "running" else None,
-               position=line.index(folder) + 1 if state == "queued" else None,
+    return Job(id=folder.name, folder=folder, state=state, step=step, total_steps=total,
+               pid=pid if state == "running" else None, position=line.index(folder) + 1 if state == "queued" else None,
                message=str(last.get("message", "")) if told else "")
 
 
@@ -208,9 +206,20 @@ def _age(folder: Path) -> tuple[str, str]:
     return (found.group() if found else "", folder.name)
 
 
-def _latest(events: list[dict[str, Any]], name: str) -> int:
-    """The newest whole number called `name`, 0 when there is none."""
-    return next((event[name] for event in reversed(events) if isinstance(event.get(name), int)), 0)
+def _newest(path: Path) -> tuple[dict[str, Any], int, int]:
+    """(the last event, the newest step, the newest count of all steps) in the events of a run: {} and 0 where there is
+    none. No more lines are read than that takes: a page looks at every run again and again."""
+    last: dict[str, Any] = {}
+    found: dict[str, int] = {}
+    for event in newest_events(path):
+        last = last or event
+        found = {name: event[name] for name in STEPS if isinstance(event.get(name), int)} | found
+        if len(found) == len(STEPS):
+            break
+    else:  # a long run names its length only at its start
+        named = (event.get("total_steps") for event in reversed(read_events(path, limit=TAIL_BYTES)[0]))
+        found.setdefault("total_steps", next((count for count in named if isinstance(count, int)), 0))
+    return last, found.get("step", 0), found["total_steps"]
 
 
 def plain(value: Any) -> Any:

@@ -27,6 +27,7 @@ from trainer.jobs import LOG, QUEUED, REQUEST, Job, job_state, waiting, write_wh
 PROJECT = Path(__file__).resolve().parents[1]  # where `python -m trainer` is found
 WORKER, WORKER_LOG = "worker.json", "worker.log"
 TAIL_BYTES = 1 << 18
+LINE_BYTES = 1024  # of a line, to reckon with: a page asks for the last ones again and again
 GAP = 1e-6  # places that are nearer to each other than this are counted anew
 
 
@@ -209,8 +210,8 @@ def ensure_worker(runs: Path) -> None:
 
 
 def tail(folder: Path, lines: int = 200) -> str:
-    """The last lines of what the run has said (its log.txt), "" while it has said nothing."""
-    said, _ = said_since(folder, -TAIL_BYTES)
+    """The last lines of what the run has said (its log.txt), fewer where they are long; "" while it says nothing."""
+    said, _ = said_since(folder, -min(TAIL_BYTES, lines * LINE_BYTES))
     return "".join(f"{line}\n" for line in said.splitlines()[-lines:])
 
 
@@ -228,8 +229,9 @@ def said_since(folder: Path, offset: int) -> tuple[str, int]:
     whole = said[:said.rfind(b"\n") + 1]
     lines = whole.decode("utf-8", "replace").replace("\r\n", "\n").split("\n")
     shown = [line.rpartition("\r")[2] for line in lines]  # of a line that was written over again and again, its end
-    return "\n".join("".join(filter(_is_shown, line)) for line in shown), offset + len(whole)
+    return "\n".join(map(_plain, shown)), offset + len(whole)
 
 
-def _is_shown(sign: str) -> bool:
-    return sign == "\t" or sign.isprintable()
+def _plain(line: str) -> str:
+    """The line without what a terminal would take for a command."""
+    return line if line.isprintable() else "".join(sign for sign in line if sign == "\t" or sign.isprintable())

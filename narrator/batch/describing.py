@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from narrator.batch.alt_text import alt_text, strip_prefix
-from narrator.batch.journal import Entry, as_twin, twin_of
+from narrator.batch.journal import Entry, as_twin, stamp_of, twin_of
 from narrator.batch.plan import BatchPlan, Item, Row
 from narrator.batch.sizing import Sizes
 from narrator.engine import Engine
@@ -49,6 +49,7 @@ class _Ready:
     error: str = ""
     twin: str | None = None
     pixels: int = 0
+    stamp: str = ""  # of its file, before it was opened
 
     def row(self, variant: str) -> Row:
         """Its row before anything is said."""
@@ -123,15 +124,16 @@ class Describer:
         item = asked.item
         if item.error:
             return _Ready(asked=asked, error=item.error)
+        stamp = stamp_of(item.file)
         try:
             if self.plan.within is not None and not self._is_inside(item.file):
                 raise NarratorError(f"{item.name} lies outside the folder of this batch: put the picture into it.")
             request = check_request(self.variant, Path(item.file), item.prompt or self.plan.prompt, self.plan.settings)
         except NarratorError as error:
-            return _Ready(asked=asked, error=str(error))
+            return _Ready(asked=asked, error=str(error), stamp=stamp)
         assert request.picture is not None
         _ = request.empty  # looked at here, in the thread, and remembered
-        return _Ready(asked=asked, request=request, pixels=request.picture.width * request.picture.height,
+        return _Ready(asked=asked, request=request, stamp=stamp, pixels=request.picture.width * request.picture.height,
                       twin=twin_of(request.sha256, request.prompt) if self.plan.dedupe else None)
 
     def _is_inside(self, file: str) -> bool:
@@ -204,7 +206,9 @@ class Describer:
         return failed
 
     def _entry(self, ready: _Ready, row: Row) -> Entry:
-        return Entry(key=ready.asked.item.key, row=row, twin=None if row.error is not None else ready.twin)
+        failed = row.error is not None
+        return Entry(key=ready.asked.item.key, row=dataclasses.replace(row, stamp=ready.stamp) if failed else row,
+                     twin=None if failed else ready.twin)
 
 
 def _row(row: Row, result: Narration | NarratorError, seconds: float) -> Row:

@@ -44,6 +44,15 @@ class Entry:
     twin: str | None
 
 
+def stamp_of(file: str) -> str:
+    """What is different once a file is another one: its inode, size and time; "" where there is none."""
+    try:
+        found = os.stat(file)
+    except (OSError, ValueError):
+        return ""
+    return f"{found.st_ino} {found.st_size} {found.st_mtime_ns}"
+
+
 class Journal:
     """The rows of a batch, or of one process of it. Raises NarratorError when the file is damaged."""
 
@@ -74,6 +83,12 @@ class Journal:
     def has(self, key: str) -> bool:
         return self._one("SELECT 1 FROM rows WHERE key = ?", os.fsencode(key)) is not None
 
+    def has_text(self, path: str) -> bool:
+        """Whether a picture of that name, with whatever prompt, has a row with a text."""
+        name = os.fsencode(path)  # of "\n", a prompt follows; "\v" is what comes after "\n"
+        return self._one("SELECT 1 FROM rows WHERE NOT failed AND (key = ? OR (key > ? AND key < ?))", name,
+                         name + b"\n", name + b"\v") is not None
+
     def twin(self, twin: str) -> Row | None:
         """The first row, by position, of a twin."""
         found = self._one("SELECT row FROM rows WHERE twin = ? ORDER BY position, id LIMIT 1", twin)
@@ -84,6 +99,16 @@ class Journal:
         rows, failed, twins, different = self._table.execute(
             "SELECT count(*), coalesce(sum(failed), 0), count(twin), count(DISTINCT twin) FROM rows").fetchone()
         return rows, failed, twins - different
+
+    def forget_mended(self) -> int:
+        """Let go of rows without a text whose file is another one by now, or was none: they are asked about again. How
+        many."""
+        failed = self._table.execute("SELECT id, row FROM rows WHERE failed")
+        mended = [(number,) for number, row in ((number, Row(**json.loads(text))) for number, text in failed)
+                  if not row.file or row.stamp != stamp_of(row.file)]
+        with self._table:
+            self._table.executemany("DELETE FROM rows WHERE id = ?", mended)
+        return len(mended)
 
     def keep(self, keys: Iterable[str]) -> None:
         """Remember what had a row before this batch."""

@@ -147,13 +147,14 @@ class Row:
     duplicate_of: str | None = None  # path of the first picture with the same pixels and prompt
     audio: str | None = None  # a WAV, relative to the folder of the result
     error: str | None = None  # why there is no text, in a sentence
+    stamp: str = ""  # of the file that failed, by narrator.batch.journal.stamp_of; not written out
 
     def said(self, audience: str) -> str:
         """The text for an audience."""
         return self.alt if audience == "alt" else self.long
 
 
-HIDDEN = ("position", "file")  # of a row, not written out
+HIDDEN = ("position", "file", "stamp")  # of a row, not written out
 
 
 def row_json(row: Row) -> dict[str, object]:

@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from narrator.batch.jobs import JOURNAL, RESULT, Batch
+from narrator.batch.jobs import JOURNAL, PICTURES, RESULT, Batch
 from narrator.batch.journal import Rows, as_twin
 from narrator.batch.plan import Row
 from narrator.keeping import written
@@ -82,6 +82,34 @@ def forget_failed(batch: Batch) -> int:
             return table.execute("DELETE FROM rows WHERE failed").rowcount
     except sqlite3.Error as error:
         raise _damaged(error) from None
+
+
+def replace_failed(batch: Batch, folder: Path) -> tuple[int, list[str]]:
+    """Put the files of a folder in the place of the batch's pictures without a text that are called the same: by their
+    whole path, else by their name where one alone is called so. (how many, the files that are called like none).
+
+    Raises NarratorError where they cannot be kept.
+    """
+    with _read(batch) as table:
+        found = table.execute("SELECT row FROM rows WHERE failed") if table is not None else ()
+        failed = {Row(**json.loads(text)).path for (text,) in found}
+    by_name: dict[str, list[str]] = {}
+    for path in failed:
+        by_name.setdefault(path.rpartition("/")[2], []).append(path)
+    count, others = 0, []
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = file.relative_to(folder).as_posix()
+        places = [name] if name in failed else by_name.get(file.name, [])
+        if len(places) != 1:
+            others.append(name)
+            continue
+        place = batch.folder / PICTURES / places[0]
+        part = place.with_name(f".{place.name[:100]}.part")  # a hidden file is no picture of the batch
+        with written("The better files were not kept"):
+            shutil.copyfile(file, part)
+            part.replace(place)  # what lies there may be a second name of an upload, so it is not written into
+        count += 1
+    return count, others
 
 
 def _kept(batch: Batch) -> Path:

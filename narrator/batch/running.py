@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import shutil
 import threading
 import time
@@ -18,17 +17,17 @@ from pathlib import Path
 from narrator import launched
 from narrator.batch import shards
 from narrator.batch.describing import Asked, Describer
+from narrator.batch.home import ROWS, SHARD, begin, check_home, held_alone
 from narrator.batch.journal import Entry, Journal, Rows
 from narrator.batch.plan import BatchPlan, Progress, Report, Row, Tell, check_plan
-from narrator.batch.sources import Walk, walk
+from narrator.batch.sources import Walk, unpack, walk
 from narrator.batch.speaking import Speaker, check_voice
-from narrator.batch.writers import keep_old, sidecar, write_rows
+from narrator.batch.writers import let_go, sidecar, write_rows
 from narrator.catalog import find_variant
 from narrator.engine import Engine, shared_engine
 from narrator.narrate import refuse_unsupported
 from narrator.records import NarratorError, Variant
 
-ROWS, SHARD, LOCK = "rows.sqlite", "shard-*.sqlite", "lock"
 FLUSH_S, FLUSH_ROWS = 0.5, 64  # rows wait no longer to be filed
 
 
@@ -48,7 +47,7 @@ def run(plan: BatchPlan, progress: Tell | None = None, stop: threading.Event | N
     if not variant.inputs.image:
         raise NarratorError(f"{variant.title} does not look at pictures: choose another variant.")
     with contextlib.ExitStack() as held:
-        existing = shards.first(lambda: _begin(plan, held))
+        existing = shards.first(lambda: begin(plan, held))
         if existing is None:
             return Report(out=plan.place, done=0, failed=0, duplicates=0, skipped=0, seconds=0.0)
         plan = dataclasses.replace(plan, existing=existing)
@@ -75,8 +74,8 @@ def rows_so_far(plan: BatchPlan) -> Rows:
 def discard(plan: BatchPlan) -> None:
     """Forget a batch that did not finish. Raises NarratorError while it is going."""
     if plan.home.is_dir():
-        _check_home(plan.home)
-        with _lock(plan.home):
+        check_home(plan.home)
+        with held_alone(plan.home):
             pass
         shutil.rmtree(plan.home, ignore_errors=True)
 
@@ -84,86 +83,6 @@ def discard(plan: BatchPlan) -> None:
 def plan_files(plan: BatchPlan) -> tuple[Path, ...]:
     """The finished result, and the folders beside it that belong to it."""
     return tuple(path for path in (plan.place, plan.files, plan.sounds) if path.exists())
-
-
-def _begin(plan: BatchPlan, held: contextlib.ExitStack) -> str | None:
-    """Make or find the batch's home and hold it; what is to be done with a result that is there, None where it is done
-    already. Raises NarratorError for a result or a batch that is in the way."""
-    fresh = not plan.home.exists()
-    if plan.place.is_file() and fresh and plan.resume:
-        return None
-    if plan.place.is_file() and plan.existing == "refuse" and not plan.resume:
-        raise NarratorError(f"{plan.place} is there already: choose --overwrite, --append, --skip-existing or another "
-                            "--out.")
-    if not fresh:
-        _check_home(plan.home)
-    plan.home.mkdir(exist_ok=True)
-    held.enter_context(_lock(plan.home))
-    if not fresh and not plan.resume:
-        if plan.existing != "overwrite" and (plan.home / ROWS).exists():
-            raise NarratorError(f"{plan.home} holds what a batch had when it was stopped: go on with --resume, or "
-                                "begin again with --overwrite.")
-        _empty(plan.home)
-    (plan.home / "pictures").mkdir(exist_ok=True)
-    with contextlib.closing(Journal(plan.home / ROWS)) as journal:
-        existing: str = _known(journal, plan) if plan.resume else plan.existing
-        if journal.told("begun") is None:
-            if existing in ("skip", "append") and plan.place.is_file():
-                journal.keep(keep_old(dataclasses.replace(plan, existing=existing)))
-            journal.tell({**plan.words(), "existing": existing, "begun": True})
-        for shard in sorted(plan.home.glob(SHARD)):
-            journal.take(shard)
-    return existing
-
-
-def _known(journal: Journal, plan: BatchPlan) -> str:
-    """What the batch was begun with. Raises NarratorError when it would say something else now."""
-    if journal.told("begun") is None:
-        return plan.existing
-    for name, now in plan.words().items():
-        then = journal.told(name)
-        if then != json.loads(json.dumps(now)):
-            was, asked = _differ(then, now) if isinstance(now, dict) else (repr(then), repr(now))
-            raise NarratorError(f"{plan.place} was begun with {name} {was}, not {asked}: go on with the same, or begin "
-                                "again with --overwrite.")
-    existing: str = journal.told("existing")
-    return existing
-
-
-def _differ(then: dict[str, object], now: dict[str, object]) -> tuple[str, str]:
-    """What is different in two dictionaries, of each."""
-    names = [name for name in now if then.get(name) != now[name]]
-    return tuple(", ".join(f"{name} {values.get(name)}" for name in names) for values in (then, now))  # type: ignore[return-value]
-
-
-def _check_home(home: Path) -> None:
-    if not home.is_dir() or (any(home.iterdir()) and not any((home / name).exists() for name in (ROWS, LOCK))):
-        raise NarratorError(f"{home} is in the way, and no batch made it: move it, or choose another --out.")
-
-
-@contextlib.contextmanager
-def _lock(home: Path) -> Iterator[None]:
-    """One batch at a time for a result. Raises NarratorError while another holds it."""
-    import filelock
-
-    lock = filelock.FileLock(home / LOCK, timeout=0)
-    try:
-        lock.acquire()
-    except filelock.Timeout:
-        raise NarratorError(f"Another batch is writing {home.name.removesuffix('.part')} now: wait for it, stop it, or "
-                            "choose another --out.") from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _empty(home: Path) -> None:
-    for path in home.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name != LOCK:
-            path.unlink()
 
 
 class _Batch:
@@ -186,7 +105,6 @@ class _Batch:
         several = launched.count() > 1
         self.main = Journal(self.plan.home / ROWS, shared=several)
         self.own = Journal(self.plan.home / SHARD.replace("*", str(launched.number()))) if several else self.main
-        self.done, self.failed, self.duplicates = self.main.counts()
         fault: NarratorError | None = None
         try:
             self._describe()
@@ -206,7 +124,9 @@ class _Batch:
     def _describe(self) -> None:
         """File a row for each picture of this process's share that has none."""
         self._tell("Looking for pictures …")
-        found = walk(self.plan, self._tell)
+        shards.first(self._make_ready)
+        self.done, self.failed, self.duplicates = self.main.counts()
+        found = walk(self.plan)
         self.total = None if found.total is None else -(-(found.total - launched.number()) // launched.count())
         entries = self._entries(found)
         speaker = Speaker(self.plan)
@@ -217,6 +137,11 @@ class _Batch:
                     self._file(speaker.spoken(some))
         finally:
             self._flush()
+
+    def _make_ready(self) -> None:
+        """In the first process alone: the zips unpacked, and what failed asked about again where its file is mended."""
+        unpack(self.plan, self._tell)
+        self.main.forget_mended()
 
     def _entries(self, found: Walk) -> Generator[list[Entry], None, None]:
         asked = self._pending(found.items())
@@ -289,6 +214,8 @@ class _Batch:
             for shard in sorted(self.plan.home.glob(SHARD)):
                 journal.take(shard)
             self.done, self.failed, self.duplicates = journal.counts()
+            if not stopped and self.plan.existing == "append":
+                let_go(self.plan, journal.has_text)
         if not stopped:
             self._tell(f"Writing {self.plan.place.name} …")
             try:

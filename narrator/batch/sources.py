@@ -16,13 +16,16 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from narrator.batch.journal import stamp_of
 from narrator.batch.plan import BatchPlan, Item
+from narrator.files import write_whole
 from narrator.readers.rows import PICTURES, BadRow, lines, load_json, show
 from narrator.records import NarratorError
 from narrator.unpacking import unpack_into
 
 _MAGIC = re.compile(r"[*?[]")
 _JSON_LINES = (".jsonl", ".ndjson")
+ZIP = ".zip"
 _WEB = ("http://", "https://")
 Say = Callable[[str], None]  # hears a status sentence
 
@@ -35,14 +38,21 @@ class Walk:
     items: Callable[[], Iterator[Item]]
 
 
-def walk(plan: BatchPlan, say: Say) -> Walk:
-    """What the plan is about; zips are unpacked below its home. Raises NarratorError for a source that is not there or
-    holds no picture."""
+def unpack(plan: BatchPlan, say: Say) -> None:
+    """The zips of the plan as folders below its home, from an earlier run as they are unless the zip has changed since.
+    Raises NarratorError for one that is damaged."""
+    for source, name in _called(plan).items():
+        if source.lower().endswith(ZIP) and os.path.isfile(source):
+            _unpack(Path(source), plan.home / "pictures" / name, say)
+
+
+def walk(plan: BatchPlan) -> Walk:
+    """What the plan is about, its zips being unpacked. Raises NarratorError for a source that is not there or holds no
+    picture."""
     if plan.items is not None:
         items = plan.items
         return Walk(total=None, items=lambda: iter(items()))
-    walks = [_walk(source, plan, say, prefix=f"{_stem(source)}/" if len(plan.sources) > 1 else "")
-             for source in plan.sources]
+    walks = [_walk(source, name, plan) for source, name in _called(plan).items()]
     total = sum(one.total or 0 for one in walks)
     if total == 0:
         raise NarratorError(f"{', '.join(plan.sources)} holds no pictures (JPEG, PNG, WebP, GIF, BMP or TIFF): look "
@@ -55,8 +65,27 @@ def walk(plan: BatchPlan, say: Say) -> Walk:
     return Walk(total=total, items=every)
 
 
-def _walk(source: str, plan: BatchPlan, say: Say, prefix: str) -> Walk:
-    path = Path(source)
+def _called(plan: BatchPlan) -> dict[str, str]:
+    """Source -> what the names of its pictures begin with where there are several: of a folder or zip its own name, and
+    `trip (2)` for the second `trip`; of a list the folder that it lies in."""
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for source in dict.fromkeys(plan.sources):
+        path, number = Path(source), 1
+        if path.is_dir() or path.suffix.lower() == ZIP:
+            name = stem = (path.name if path.is_dir() else path.stem) or "pictures"
+            while name in taken:
+                number += 1
+                name = f"{stem} ({number})"
+            taken.add(name)
+            found[source] = name
+        else:
+            found[source] = path.parent.as_posix()
+    return found
+
+
+def _walk(source: str, name: str, plan: BatchPlan) -> Walk:
+    path, prefix = Path(source), f"{name}/" if len(plan.sources) > 1 else ""
     if path.is_dir():
         return _folder(path, plan, prefix)
     if not path.exists():
@@ -64,13 +93,13 @@ def _walk(source: str, plan: BatchPlan, say: Say, prefix: str) -> Walk:
             return _names(glob_names(source, _left_out(plan)), Path())
         raise NarratorError(f"There is no {source}: check its name.")
     suffix = path.suffix.lower()
-    if suffix == ".zip":
-        return _folder(_unpacked(path, plan.home, say), plan, prefix)
+    if suffix == ZIP:
+        return _folder(plan.home / "pictures" / name, plan, prefix)
     if suffix in PICTURES:
         return Walk(total=1, items=lambda: iter([Item(name=source, file=os.path.abspath(source))]))
-    if suffix in _JSON_LINES:
-        return Walk(total=sum(1 for _ in json_items(path)), items=lambda: json_items(path))
-    return Walk(total=sum(1 for _ in list_items(path)), items=lambda: list_items(path))
+    read = json_items if suffix in _JSON_LINES else list_items
+    before = "" if prefix in ("", "./") else prefix
+    return Walk(total=sum(1 for _ in read(path)), items=lambda: read(path, before))
 
 
 def _folder(folder: Path, plan: BatchPlan, prefix: str) -> Walk:
@@ -154,17 +183,17 @@ def _fitting(base: str, parts: list[str], left_out: frozenset[str]) -> Iterator[
                 yield path
 
 
-def list_items(path: Path) -> Iterator[Item]:
-    """A picture a line, relative to the folder of the list."""
+def list_items(path: Path, prefix: str = "") -> Iterator[Item]:
+    """A picture a line, relative to the folder of the list, and called `prefix` and that."""
     for number, line in lines(path):
         where = f"{path}, line {number}"
         if line is None:
             yield Item(name=where, file="", error=f"{where} is too long for a path.")
         elif line.strip():
-            yield _listed(os.fsdecode(line.strip()), path, where)
+            yield _listed(os.fsdecode(line.strip()), path, where, prefix)
 
 
-def json_items(path: Path) -> Iterator[Item]:
+def json_items(path: Path, prefix: str = "") -> Iterator[Item]:
     """{"image": path beside the file, "prompt": its own}, a line each; other keys are not looked at."""
     for number, line in lines(path):
         where = f"{path}, line {number}"
@@ -179,25 +208,25 @@ def json_items(path: Path) -> Iterator[Item]:
             prompt = data.get("prompt") or ""
             if not isinstance(prompt, str):
                 raise BadRow(where, f"'prompt' must be a text, not {show(prompt)}")
-            yield dataclasses.replace(_listed(data["image"].strip(), path, where), prompt=prompt.strip())
+            yield dataclasses.replace(_listed(data["image"].strip(), path, where, prefix), prompt=prompt.strip())
         except BadRow as bad:
             yield Item(name=where, file="", error=f"{bad}.")
 
 
-def _listed(name: str, path: Path, where: str) -> Item:
+def _listed(name: str, path: Path, where: str, prefix: str) -> Item:
     if name.lower().startswith(_WEB):
         return Item(name=name, file="", error=f"{where}: {show(name)} is a web address; download the picture and name "
                                               "the file.")
     if not _is_name(name):
         return Item(name=ascii(name)[:200], file="", error=f"{where}: {show(name)} is not the name of a file.")
-    return Item(name=name, file=os.path.abspath(path.parent / name))
+    return Item(name=name if os.path.isabs(name) else prefix + name, file=os.path.abspath(path.parent / name))
 
 
-def _unpacked(archive: Path, home: Path, say: Say) -> Path:
-    """The zip's files in a folder below `home`, which appears whole; from an earlier run, as they are."""
-    folder = home / "pictures" / _stem(str(archive))
-    if folder.is_dir():
-        return folder
+def _unpack(archive: Path, folder: Path, say: Say) -> None:
+    """The zip's files in a folder, which appears whole; one that was made of the same zip stays."""
+    stamp, noted = stamp_of(str(archive)), folder.with_name(f".{folder.name}.stamp")
+    if folder.is_dir() and noted.is_file() and noted.read_text() == stamp:
+        return
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     told = -1
@@ -209,14 +238,9 @@ def _unpacked(archive: Path, home: Path, say: Say) -> Path:
             say(f"Unpacking {archive.name}: {10 * told} % …")
 
     unpack_into(archive, part, tell)
+    shutil.rmtree(folder, ignore_errors=True)
     os.replace(part, folder)
-    return folder
-
-
-def _stem(source: str) -> str:
-    """What the names of one of several sources begin with."""
-    path = Path(source)
-    return (path.name if path.is_dir() else path.stem) or "pictures"
+    write_whole(noted, stamp)
 
 
 def _is_name(name: str) -> bool:

@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePath
 from typing import TextIO
@@ -147,24 +148,40 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def keep_old(plan: BatchPlan) -> Iterator[str]:
-    """Put the result that is there aside, to be added to; yields the pictures that it has a text of. With "skip" its
+    """Put the result that is there aside, to be added to; yields the pictures that it has a row of. With "skip" its
     rows without a text are not put aside: these are asked about again. Raises NarratorError for a file of another
     kind."""
-    old = plan.home / KEPT
-    if plan.format == "jsonl":
-        with whole_text(old) as file:
-            for line, name, failed in _lines_of(plan.place):
-                if not (failed and plan.existing == "skip"):
+    return _put_aside(plan.place, plan, lambda name: plan.existing == "skip")
+
+
+def let_go(plan: BatchPlan, has_text: Callable[[str], bool]) -> None:
+    """Of the rows put aside, those without a text give way to a new row that has one of the same picture."""
+    if (plan.home / KEPT).exists():
+        deque(_put_aside(plan.home / KEPT, plan, has_text), maxlen=0)
+
+
+def _put_aside(old: Path, plan: BatchPlan, leave_out: Callable[[str], bool]) -> Iterator[str]:
+    """The rows of `old`, without those that have no text and that are to be left out; yields their pictures."""
+    with whole_text(plan.home / KEPT) as file:
+        if plan.format == "jsonl":
+            for line, name, failed in _lines_of(old):
+                if not (failed and leave_out(name)):
                     file.write(line + "\n")
                     yield name
-    else:
-        with whole_text(old) as file:
+        else:
             table = csv.DictWriter(file, COLUMNS, extrasaction="ignore", restval="")
             table.writeheader()
-            for record in _records(plan.place):
-                if not (record.get("error") and plan.existing == "skip"):
+            for record in _records(old):
+                if not (record.get("error") and leave_out(record["image"])):
                     table.writerow(record)
                     yield record["image"]
+
+
+def failures(plan: BatchPlan) -> int:
+    """How many rows of the finished result have no text; 0 for kinds that nothing is added to."""
+    if plan.format == "jsonl":
+        return sum(failed for _, _, failed in _lines_of(plan.place))
+    return sum(bool(record.get("error")) for record in _records(plan.place)) if plan.format == "csv" else 0
 
 
 def _lines_of(path: Path) -> Iterator[tuple[str, str, bool]]:

@@ -45,14 +45,14 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{n:,} ratings of {len(candidates):,} candidates; {own:,} candidates are references of their own picture "
           "and are left out.")
     for name, value in found.items():
-        print(f"{name:10}  tau-c {value:6.3f}")
+        print(f"{name:10}  tau-c {'     –' if value is None else f'{value:6.3f}'}")
     return 0
 
 
 def agreement(candidates: list[Candidate], references: dict[str, list[str]], *, java: bool = False
-              ) -> dict[str, float]:
-    """Kendall's tau-c (-1..1) of each metric with the ratings. Raises NarratorError where there is no candidate, or all
-    ratings are the same."""
+              ) -> dict[str, float | None]:
+    """Kendall's tau-c (-1..1) of each metric with the ratings, None of one that scores all candidates the same, as
+    stderr says then. Raises NarratorError where there is no candidate, or all ratings are the same."""
     from narrator.metrics import java as by_java
     from narrator.metrics.agreement import caption_values, tau_c
 
@@ -61,7 +61,7 @@ def agreement(candidates: list[Candidate], references: dict[str, list[str]], *, 
     ratings = [rating for _, _, given in candidates for rating in given]
     texts = {number: candidates[place][1] for number, place in enumerate(entries)}
     truths = {number: references[candidates[place][0]] for number, place in enumerate(entries)}
-    found = {name: tau_c(values, ratings) for name, values in caption_values(truths, texts).items()}
+    scores = {name: values.tolist() for name, values in caption_values(truths, texts).items()}
     missing = by_java.missing() if java else {}
     for name, compute in (("meteor", by_java.meteor), ("spice", by_java.spice)) if java else ():
         if name in missing:
@@ -69,8 +69,13 @@ def agreement(candidates: list[Candidate], references: dict[str, list[str]], *, 
         else:
             values = compute({place: references[picture] for place, (picture, _, _) in enumerate(candidates)},
                              {place: text for place, (_, text, _) in enumerate(candidates)})
-            found[name] = tau_c([values[place] for place in entries], ratings)
-    return found
+            scores[name] = [values[place] for place in entries]
+    same = [name for name, values in scores.items() if len(set(values)) < 2]
+    if same and len(set(ratings)) > 1:
+        warn(f"{', '.join(same)}: the same for all candidates, so that its agreement cannot be told; give more "
+             "candidates.")
+        return {name: None if name in same else tau_c(values, ratings) for name, values in scores.items()}
+    return {name: tau_c(values, ratings) for name, values in scores.items()}
 
 
 def read_captions(path: Path) -> tuple[dict[str, list[str]], dict[str, str]]:

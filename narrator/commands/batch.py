@@ -42,8 +42,10 @@ def add(parser: argparse.ArgumentParser) -> None:
     found.add_argument("--overwrite", dest="existing", action="store_const", const="overwrite",
                        help="write the file, or the texts, anew")
     found.add_argument("--append", dest="existing", action="store_const", const="append",
-                       help="add a row for each picture to the file")
-    parser.add_argument("--resume", action="store_true", help="go on with a batch that was stopped or killed")
+                       help="add a row for each picture to the file; one without a text gives way to one with it")
+    parser.add_argument("--resume", action="store_true",
+                        help="go on with a batch that was stopped or killed; what failed is tried again where its file "
+                             "has changed")
     parser.add_argument("--audience", choices=AUDIENCES, default="long",
                         help="which text sidecar, coco and speech take: a full description (default), or an "
                              "alternative text of at most 125 characters; the other formats hold both")
@@ -108,13 +110,19 @@ def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
 def _outcome(report: Report, plan: BatchPlan, arguments: argparse.Namespace, *, first: bool,
              alone: bool) -> int:
     """Tell what came of it; the exit code."""
+    from narrator.batch.writers import failures
+
     if first:
         if arguments.json:
             print_json({"out": str(report.out), "done": report.done, "failed": report.failed,
                         "duplicates": report.duplicates, "skipped": report.skipped,
                         "seconds": round(report.seconds, 3), "stopped": report.stopped})
         elif not report.stopped:
-            print(_sentence(report, plan))
+            told = _finished_before(report, plan)
+            failed = failures(plan) if told else report.failed
+            print(f"{report.out} is finished already: nothing to do." if told else _sentence(report, plan))
+            if failed:
+                warn(f"{failed:,} {'has' if failed == 1 else 'have'} no text: mend the files, then {_again(plan)}.")
         if report.stopped:
             warn(f"stopped with {report.done:,} rows; the same command with --resume goes on.")
     if report.stopped:
@@ -122,13 +130,25 @@ def _outcome(report: Report, plan: BatchPlan, arguments: argparse.Namespace, *, 
     return 1 if report.failed and alone else 0  # a launcher takes any other code for a crash, and says so at length
 
 
+def _finished_before(report: Report, plan: BatchPlan) -> bool:
+    return plan.resume and not report.done and not report.skipped
+
+
+def _again(plan: BatchPlan) -> str:
+    """How what failed is described again."""
+    from narrator.batch.plan import FORMATS
+
+    if plan.format != "sidecar" and not FORMATS[plan.format].grows:
+        return "run it again with --overwrite"
+    return "run it again with --skip-existing, which describes these alone"
+
+
 def _sentence(report: Report, plan: BatchPlan) -> str:
-    if plan.resume and not report.done and not report.skipped:
-        return f"{report.out} is finished already: nothing to do."
     extra = "".join(f", {count:,} {what}" for count, what in (
         (report.failed, "failed"), (report.duplicates, "duplicates"), (report.skipped, "skipped")) if count)
     where = "beside the pictures" if plan.beside else report.out
-    return f"{where}: {report.done:,} rows{extra}, in {report.seconds:.0f} s"
+    rows = f"{report.done:,} row{'' if report.done == 1 else 's'}"
+    return f"{where}: {rows}{extra}, in {report.seconds:.0f} s"
 
 
 class _Told:

@@ -94,10 +94,12 @@ class Bar:
     what: str
     started: float = dataclasses.field(default_factory=time.perf_counter)
     tenth: int = 0
+    before: int = 0  # done by an earlier run that this one goes on from
 
     def __call__(self, done: int, total: int) -> None:
-        rate = done / max(time.perf_counter() - self.started, 1e-6)
-        text = f"{done}/{total} {self.what}, {rate:.1f} a second, {(total - done) / rate:.0f} s left"
+        rate = (done - self.before) / max(time.perf_counter() - self.started, 1e-6)
+        speed = f", {rate:.1f} a second, {(total - done) / rate:.0f} s left" if rate > 0 else ""
+        text = f"{done}/{total} {self.what}{speed}"
         if is_terminal(sys.stderr):
             filled = 20 * done // total
             overwrite(sys.stderr, f"[{'#' * filled}{'.' * (20 - filled)}] {text}" if done < total else "")

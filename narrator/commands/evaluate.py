@@ -99,9 +99,9 @@ def _carry_out(folder: Path, arguments: argparse.Namespace) -> int:
     from narrator.evaluation import run as carry_out
     from narrator.evaluation import state_of, to_card
 
-    state_of(folder)  # is one
+    before = state_of(folder).done
     try:
-        report = carry_out(folder, Bar("rows"))
+        report = carry_out(folder, Bar("rows", before=before))
     except KeyboardInterrupt:
         warn(f"what is done is kept: `narrator evaluate --out {folder} --resume` goes on.")
         raise
@@ -121,8 +121,9 @@ def _json(report: Report) -> dict:
     return {"folder": str(report.folder), "data": report.plan.name, "n": report.n_rows,
             "variants": {one.variant: {"n": one.n, "left_out": one.left_out, "scores": scores_json(one.scores),
                                        "measured": scores_json(one.measured),
-                                       "success": {scene: {"n": part.n, **scores_json({"share": part.share}),
-                                                           "chance": part.chance, "people": part.people}
+                                       "success": {scene: {"n": part.n, **scores_json(
+                                           {name: score for name, score in (("share", part.share), (
+                                               "chance", part.chance), ("people", part.people)) if score is not None})}
                                                    for scene, part in one.success.items()}}
                          for one in report.variants},
             "comparisons": [{"first": one.first, "second": one.second, "metric": one.metric, "n": one.n,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from narrator.records import Narration
 from narrator.settings import GenerationSettings
 
 LEAST, MOST = 2, 4  # variants side by side
@@ -67,11 +68,13 @@ class Comparison:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Where a comparison stands. at: which result is being written, None once all are; status: a sentence."""
+    """Where a comparison stands. at: which result is being written, None once all are; status: a sentence; narrations:
+    the results that are done, as narrations, by place."""
 
     comparison: Comparison
     at: int | None
     status: str
+    narrations: Mapping[int, Narration] = dataclasses.field(default_factory=dict)
 
 
 def figures(results: Sequence[Result]) -> list[tuple[str, list[str]]]:

@@ -57,17 +57,18 @@ def compare(entrants: Sequence[Entrant], image: Source | None = None, prompt: st
         image_sha256=None if picture is None else picture_sha256(picture), references=references,
         results=tuple(Result(variant=variant.id, title=variant.title, settings=dataclasses.asdict(entrant.settings))
                       for variant, entrant in zip(variants, entrants, strict=True)))
+    told: dict[int, Narration] = {}
     for place, variant in enumerate(variants):
         given = (picture, _prompt_for(variant, made.prompt))
         for progress in _one(made, place, given, engine, stop):
-            made = progress.comparison
-            yield progress
+            made, told = progress.comparison, {**told, **progress.narrations}
+            yield dataclasses.replace(progress, narrations=told)
         if stop is not None and stop.is_set():
             break
     for place, result in enumerate(made.results):
         if result.state not in (DONE, FAILED):
             made = made.with_result(place, state=STOPPED)
-    yield Progress(comparison=_together(made, engine), at=None, status=_summary(made))
+    yield Progress(comparison=_together(made, engine), at=None, status=_summary(made), narrations=told)
 
 
 def again(comparison: Comparison) -> list[Entrant]:
@@ -128,7 +129,8 @@ def _one(made: Comparison, place: int, given: Given, engine: Engine,
         for update in narrate(variant.id, given[0], given[1], settings, engine, stop):
             if update.narration is not None:
                 made = made.with_result(place, **_measured(update.narration, memory))
-                yield Progress(comparison=made, at=place, status="Describing …")
+                yield Progress(comparison=made, at=place, status="Describing …",
+                               narrations={place: update.narration})
             elif update.text and update.text != made.results[place].text:
                 made = made.with_result(place, text=update.text)
                 yield Progress(comparison=made, at=place, status=update.status)

@@ -7,7 +7,7 @@ where it was left, `state_of` says how it stands, `load_report` and `load_rows` 
 from pathlib import Path
 
 from narrator.evaluation.board import Standing, leaderboard, to_card
-from narrator.evaluation.figures import FIGURES, GROUPS, Figure, figure, shown
+from narrator.evaluation.figures import FIGURES, GROUPS, INTERVALS, Figure, figure, shown
 from narrator.evaluation.folder import (
     Evaluation,
     ask_to_stop,
@@ -32,10 +32,10 @@ from narrator.evaluation.running import run
 from narrator.metrics.objects import word_list as object_words
 from narrator.scene_types import rules as scene_rules
 
-__all__ = ["FIGURES", "GROUPS", "Bin", "Comparison", "Evaluation", "Figure", "Looked", "Measured", "Plan", "Report",
-           "ScoredRow", "Standing", "Success", "ask_to_stop", "compare", "create", "evaluations_folder", "examples",
-           "figure", "leaderboard", "list_evaluations", "load_report", "load_rows", "look_at", "object_words", "remove",
-           "run", "scene_rules", "shown", "state_of", "to_card"]
+__all__ = ["FIGURES", "GROUPS", "INTERVALS", "Bin", "Comparison", "Evaluation", "Figure", "Looked", "Measured", "Plan",
+           "Report", "ScoredRow", "Standing", "Success", "ask_to_stop", "compare", "create", "evaluations_folder",
+           "examples", "figure", "leaderboard", "list_evaluations", "load_report", "load_rows", "look_at",
+           "object_words", "remove", "run", "scene_rules", "shown", "state_of", "to_card"]
 
 
 def compare(folder: Path, first: str, second: str) -> list[Comparison]:

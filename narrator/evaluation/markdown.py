@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from narrator.evaluation.figures import FIGURES, GROUPS, figure, shown
+from narrator.evaluation.figures import FIGURES, GROUPS, INTERVALS, figure, shown
+from narrator.records import Score
 from narrator.scene_types import rules
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def explained(reports: Sequence[Report], level: int) -> Iterable[str]:
     if any(one.success for one in variants):
         yield from (f"{head} Types of scene", "Assigned by these rules from the references alone; of equal counts the "
                     "type that stands first wins.", rules())
-    yield from (f"{head} What the figures are", _formulas(variants))
+    yield from (f"{head} What the figures are", INTERVALS, _formulas(variants))
 
 
 COMPARED = ("Second minus first on the same rows: paired bootstrap of 1,000 draws (Koehn 2004). \"Better\" and "
@@ -89,7 +90,7 @@ def _comparisons(report: Report) -> str:
 
 def _stated(report: Report) -> str:
     limits = report.thresholds
-    return (f"A text passes when its CIDEr-D reaches {limits['cider_d']:g} or {_share(limits['words_found'])} of its "
+    return (f"A text passes when its CIDEr-D reaches {limits['cider_d']:g} or {_percent(limits['words_found'])} of its "
             "content words stand in a reference. \"By chance\": the same texts, each given to the next picture. "
             "\"People\": each picture's first reference against its others.")
 
@@ -98,17 +99,18 @@ def _success(report: Report) -> str:
     lines = [_row(["model", "scene", "rows", "passing", "by chance", "people"]), _row(["---"] * 6)]
     for one in report.variants:
         for scene, part in one.success.items():
-            lines.append(_row([one.title, scene, f"{part.n:,}",
-                               f"{_share(part.share.value)} ({_share(part.share.low)} to {_share(part.share.high)})",
-                               _share(part.chance), _share(part.people)]))
+            lines.append(_row([one.title, scene, f"{part.n:,}", *map(_share, (part.share, part.chance, part.people))]))
     return "\n".join(lines)
 
 
 def _calibration(variants: Sequence[Measured]) -> str:
     lines = [_row(["model", "confidence", "rows", "mean confidence", "mean right or found"]), _row(["---"] * 5)]
-    return "\n".join([*lines, *(
-        _row([one.title, f"{part.low:.1f} to {part.high:.1f}", f"{part.n:,}", f"{part.confidence:.3f}",
-              f"{part.found:.3f}"]) for one in variants for part in one.calibration)])
+    for one in variants:
+        for part in one.calibration:
+            found = f"{part.found.value:.3f} ({part.found.low:.3f} to {part.found.high:.3f})"
+            lines.append(_row([one.title, f"{part.low:.1f} to {part.high:.1f}", f"{part.n:,}", f"{part.confidence:.3f}",
+                               found]))
+    return "\n".join(lines)
 
 
 def _formulas(variants: Sequence[Measured]) -> str:
@@ -133,5 +135,11 @@ def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _share(value: float | None) -> str:
-    return "" if value is None else f"{100 * value:.0f} %"
+def _share(score: Score | None) -> str:
+    if score is None:
+        return ""
+    return f"{_percent(score.value)} ({_percent(score.low)} to {_percent(score.high)})"
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.0f} %"

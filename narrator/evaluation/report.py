@@ -25,8 +25,8 @@ class Success:
 
     n: int
     share: Score
-    chance: float | None
-    people: float | None
+    chance: Score | None
+    people: Score | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class Bin:
     high: float
     n: int
     confidence: float
-    found: float
+    found: Score
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -167,9 +167,10 @@ def examples(rows: Sequence[ScoredRow], variant: str, metric: str = "cider_d", s
 def _measured(name: str, values: dict[str, Any]) -> Measured:
     return Measured(**{
         **values, "variant": name, "scores": _scores(values["scores"]), "measured": _scores(values["measured"]),
-        "success": {scene: Success(**{**one, "share": Score(**one["share"])})
+        "success": {scene: Success(**{**one, **{name: one[name] and Score(**one[name])
+                                                for name in ("share", "chance", "people")}})
                     for scene, one in values["success"].items()},
-        "calibration": tuple(Bin(**one) for one in values["calibration"])})
+        "calibration": tuple(Bin(**{**one, "found": Score(**one["found"])}) for one in values["calibration"])})
 
 
 def _scores(values: dict[str, Any]) -> dict[str, Score]:

@@ -181,9 +181,9 @@ def _passes(cider: np.ndarray, found: np.ndarray) -> np.ndarray:
     return reached
 
 
-def _of(passed: Mapping[int, float] | None, lines: Sequence[int]) -> float | None:
+def _of(passed: Mapping[int, float] | None, lines: Sequence[int]) -> Score | None:
     known = [passed[line] for line in lines if line in passed] if passed is not None else []
-    return sum(known) / len(known) if known else None
+    return share(int(sum(known)), len(known)) if known else None
 
 
 def _questions(scored: Scored, rows: Sequence[Asked], told: Sequence[Line], seed: int) -> None:
@@ -231,8 +231,15 @@ def _calibrate(scored: Scored, told: Sequence[Line], right: np.ndarray, name: st
     place = np.minimum((sure * BINS).astype(int), BINS - 1)
     scored.calibration = tuple(
         Bin(low=at / BINS, high=(at + 1) / BINS, n=int((place == at).sum()),
-            confidence=float(sure[place == at].mean()), found=float(found[place == at].mean()))
+            confidence=float(sure[place == at].mean()), found=_binned(found[place == at], seed))
         for at in range(BINS) if (place == at).any())
+
+
+def _binned(found: np.ndarray, seed: int) -> Score:
+    """Mean of shares from 0 to 1 in a bin; one alone may be anywhere."""
+    if len(found) > 1:
+        return mean_score(found, seed=seed, higher_is_better=True)
+    return Score(value=float(found[0]), low=0.0, high=1.0, higher_is_better=True)
 
 
 def _mean(values: Sequence[float] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -44,7 +44,7 @@ def _tabs(page: Any, tabs: Any, visitor: tuple[Any, Any], further: Sequence[tupl
     with gr.Tab("Narrate", id="narrate") as narrate:
         parts = narrate_tab(page, narrate, visitor)
     with gr.Tab("Compare", id="compare") as compare:
-        compare_tab(page, compare, tabs, visitor)
+        compare_tab(page, compare, tabs, visitor, parts.kept)
     with gr.Tab("Evaluate", id="evaluate") as evaluate:
         evaluate_tab(evaluate, visitor)
     with gr.Tab("Batch", id="batch") as batch:

@@ -9,6 +9,7 @@
     set("#batch-keep", { "aria-describedby": "batch-question" });
     set("#batch-watch", { tabindex: "-1" });
     set("#batch-files button[aria-dropeffect]", { "aria-label": "Drop pictures or zips here or click to choose them" });
+    set("#batch-better button[aria-dropeffect]", { "aria-label": "Drop better files here or click to choose them" });
     set("#batch-sound audio", { "aria-label": "Spoken description" });
     if (held && !held.isConnected && document.activeElement === document.body)
       document.querySelector(name(held))?.focus({ preventScroll: true });

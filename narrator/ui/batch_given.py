@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import shutil
 import threading
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from html import escape
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from narrator.ui.thumbnails import thumbnail
 from narrator.unpacking import FILES, check_room, safe_name, unpack_into
 from narrator.uploads import new_data, uploaded_path
 
+LOOK_S = 0.2
 LOOKED_AT = 300  # pictures that are opened before the start; a batch opens them all
 SHOWN = 12  # small pictures
 NAMED = 20  # problems
@@ -88,6 +90,30 @@ def gather(files: Sequence[str], stop: threading.Event, tell: Tell) -> Given:
         bad = tuple(_looked_through(folder, names[:LOOKED_AT], stop, tell))
         return Given(folder=folder, count=len(names), looked=min(len(names), LOOKED_AT), left_out=tuple(left_out),
                      bad=bad)
+
+
+async def looked_through(files: Sequence[str]) -> AsyncIterator[str | Given]:
+    """Sentences of how far it is, then what was given. Leaving the iterator ends it. Raises NarratorError."""
+    stop, says = threading.Event(), "Looking through the files …"
+
+    def tell(sentence: str) -> None:
+        nonlocal says
+        says = sentence
+
+    yield says
+    made = asyncio.create_task(asyncio.to_thread(gather, files, stop, tell))
+    told = asyncio.get_running_loop().time()
+    try:
+        while not made.done():
+            await asyncio.wait([made], timeout=LOOK_S)
+            if asyncio.get_running_loop().time() - told > 3:  # a status line is read out: not at each picture
+                told = asyncio.get_running_loop().time()
+                yield says
+        yield made.result()
+    except Stopped:
+        return
+    finally:
+        stop.set()
 
 
 def preview(given: Given | None) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 from narrator.batch import FORMATS, Row
 from narrator.batch.edits import EditedRows, Edits, checked
 from narrator.batch.jobs import BOTH, Batch, Batches, Wish
-from narrator.batch.rows import failed_rows, forget_failed, page_of, row_at
+from narrator.batch.rows import failed_rows, forget_failed, page_of, replace_failed, row_at
 from narrator.catalog import find_variant
 from narrator.records import NarratorError, Variant
 from narrator.speech import engine as speech_engine
@@ -146,16 +146,36 @@ def resume(visitor: Any, batch_id: str | None) -> str:
 def retry(visitor: Any, batch_id: str | None) -> str:
     """Let what could not be described be tried again; the status line."""
     def work() -> str:
-        mine = Batches(owner(visitor))
-        batch = mine.get(batch_id)
-        if batch.live:
-            raise NarratorError(f"{batch.wish.title} is under way: wait for its end, then try those again.")
+        mine, batch = _ended(visitor, batch_id)
         count = forget_failed(batch)
         if not count:
             raise NarratorError("Every picture is described: there is nothing to try again.")
         mine.resume(batch_id)
         return status(f"Trying {count:,} again.", "busy")
     return _said(work)
+
+
+def replace(visitor: Any, batch_id: str | None, given: Given) -> str:
+    """Put better files in the place of those that could not be described, and try these again; the status line."""
+    def work() -> str:
+        mine, batch = _ended(visitor, batch_id)
+        count, others = replace_failed(batch, given.folder)
+        if not count:
+            raise NarratorError("None of these files is called like one that was not described. Give it the name of "
+                                "the one that it stands in for, then choose it again.")
+        forget_failed(batch)
+        mine.resume(batch_id)
+        more = f" Called like none of them, and left out: {', '.join(others[:3])}." if others else ""
+        return status(f"{count:,} replaced. What was not described is tried again.{more}", "busy")
+    return _said(work)
+
+
+def _ended(visitor: Any, batch_id: str | None) -> tuple[Batches, Batch]:
+    mine = Batches(owner(visitor))
+    batch = mine.get(batch_id)
+    if batch.live:
+        raise NarratorError(f"{batch.wish.title} is under way: wait for its end, then try those again.")
+    return mine, batch
 
 
 def question(visitor: Any, batch_id: str | None) -> str:

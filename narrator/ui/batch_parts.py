@@ -29,6 +29,8 @@ class Watch:
     yes: Any = None
     facts: Any = None
     bad: Any = None
+    mending: Any = None
+    better: Any = None
     table: Any = None
     pager: Any = None
     back: Any = None
@@ -54,7 +56,8 @@ class Watch:
     def outputs(self) -> list[Any]:
         """What `shown` fills, in its order."""
         return [self.status, self.seen, self.choice, self.facts, self.bad, self.table, self.detail, self.none,
-                self.timer, self.page, self.pager, self.back, self.at, self.on, self.undo, *self.buttons.values()]
+                self.timer, self.page, self.pager, self.back, self.at, self.on, self.undo, self.mending,
+                *self.buttons.values()]
 
 
 def shown(watch: Watch, look: batches.Look, listed: Any = None) -> list[Any]:
@@ -75,8 +78,9 @@ def shown(watch: Watch, look: batches.Look, listed: Any = None) -> list[Any]:
                gr.Button(interactive=page > 1), gr.Number(value=page, label=f"Page, of {last:,}", maximum=last),
                gr.Button(interactive=page < last), gr.Button(visible=bool(look.undo))]
     if look.actions is None:
-        return updates + [gr.skip()] * len(watch.buttons)
-    return updates + [gr.Button(visible=name in look.actions) for name in watch.buttons]
+        return updates + [gr.skip()] * (1 + len(watch.buttons))
+    return [*updates, gr.Column(visible="retry" in look.actions),
+            *(gr.Button(visible=name in look.actions) for name in watch.buttons)]
 
 
 def opened(watch: Watch, visitor: Any, batch_id: str | None, page: int = 1) -> list[Any]:

@@ -3,17 +3,13 @@ batch_given work."""
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
-import threading
-from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from narrator.knobs import knobs
 from narrator.narrate import MAX_PROMPT
 from narrator.records import NarratorError
 from narrator.settings import GenerationSettings
-from narrator.turns import Stopped
 from narrator.ui import batch_given as given
 from narrator.ui import batch_handlers as batches
 from narrator.ui.accessibility import status
@@ -24,7 +20,6 @@ from narrator.ui.picture_input import files_input
 from narrator.ui.work import QUIETLY
 
 READY = status("Choose many pictures or a zip, then press Describe all. A batch goes on when this page is closed.")
-LOOK_S = 0.2
 ASKED = ("variant", "prompt", "audience", "format", "speak", "voice")  # fields of a Wish, in the order of the form
 SHOW = "() => window.batch.show('#batch-watch')"
 
@@ -125,7 +120,7 @@ def _wire_files(form: Form) -> None:
         """(given, preview, status, the button that ends it) as the files are looked through."""
         shown = gr.Button(visible=True)
         try:
-            async for found in looked_through(files or []):
+            async for found in given.looked_through(files or []):
                 if isinstance(found, str):
                     yield gr.skip(), gr.skip(), status(found, "busy"), shown
                     shown = gr.skip()
@@ -148,30 +143,6 @@ def _wire_files(form: Form) -> None:
     form.leave.click(None, cancels=[looking, again], **QUIETLY).then(
         lambda: (None, "", status("Stopped. Choose the files again to go on.", "stopped"), gr.Button(visible=False),
                  None), None, [*outputs, form.files], queue=False, **QUIETLY)
-
-
-async def looked_through(files: Sequence[str]) -> AsyncIterator[str | given.Given]:
-    """Sentences of how far it is, then what was given. Leaving the iterator ends it. Raises NarratorError."""
-    stop, says = threading.Event(), "Looking through the files …"
-
-    def tell(sentence: str) -> None:
-        nonlocal says
-        says = sentence
-
-    yield says
-    made = asyncio.create_task(asyncio.to_thread(given.gather, files, stop, tell))
-    told = asyncio.get_running_loop().time()
-    try:
-        while not made.done():
-            await asyncio.wait([made], timeout=LOOK_S)
-            if asyncio.get_running_loop().time() - told > 3:  # a status line is read out: not at each picture
-                told = asyncio.get_running_loop().time()
-                yield says
-        yield made.result()
-    except Stopped:
-        return
-    finally:
-        stop.set()
 
 
 def _wire_start(form: Form, watch: Watch) -> None:

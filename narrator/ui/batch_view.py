@@ -15,6 +15,7 @@ from narrator.ui.thumbnails import thumbnail
 
 STATES = {"waiting": "Waiting", "running": "Running", "stopping": "Stopping", "done": "Done", "stopped": "Stopped",
           "failed": "Failed", "interrupted": "Broken off"}
+TEXTS = {"alt": "Alternative text", "long": "Long description"}
 NO_BATCH = '<p class="quiet">No batch yet. Choose pictures, then press Describe all.</p>'
 
 
@@ -61,8 +62,7 @@ def table(rows: Sequence[Row], batch: Batch, start: int, total: int) -> str:
         waits = "The first rows appear here soon." if batch.live else "There are no rows."
         return f'<p class="quiet">{waits}</p>'
     wanted = batch.wish.audience
-    names = ["Picture", "File"] + (["Alternative text"] if wanted in ("alt", BOTH) else []) + (
-        ["Long description"] if wanted in ("long", BOTH) else []) + ["Change"]
+    names = ["Picture", "File", *(name for kind, name in TEXTS.items() if wanted in (kind, BOTH)), "Change"]
     head = "".join(f'<th scope="col">{name}</th>' for name in names)
     body = "".join(_row(row, batch) for row in rows)
     caption = f"Rows {start + 1:,} to {start + len(rows):,} of {total:,}" if total > len(rows) else (
@@ -85,12 +85,12 @@ def _row(row: Row, batch: Batch) -> str:
     if row.error is not None:
         texts = f'<td colspan="{2 if wanted == BOTH else 1}"><strong>Not described:</strong> {escape(row.error)}</td>'
     else:
-        texts = "".join(f"<td>{escape(text)}</td>" for kind, text in (("alt", row.alt), ("long", row.long))
-                        if wanted in (kind, BOTH))
+        told = [(TEXTS[kind], text) for kind, text in (("alt", row.alt), ("long", row.long)) if wanted in (kind, BOTH)]
+        texts = "".join(f'<td data-name="{name}">{escape(text)}</td>' for name, text in told)
     same = f'<span class="asked">The same as {escape(row.duplicate_of)}</span>' if row.duplicate_of else ""
     buttons = _button("edit", row, "Edit", f"Edit the texts of {name}") + (
         _button("play", row, "Play", f"Play the description of {name}") if row.audio else "")
-    return (f'<tr><td>{picture or "none"}</td><th scope="row">{name}{same}</th>{texts}'
+    return (f'<tr><td>{picture or "No picture"}</td><th scope="row">{name}{same}</th>{texts}'
             f'<td class="batch-change">{buttons}</td></tr>')
 
 

@@ -13,9 +13,12 @@ from narrator.ui import batch_handlers as batches
 from narrator.ui import batch_saving as saves
 from narrator.ui.accessibility import status
 from narrator.ui.batch_editing import wire_editing
+from narrator.ui.batch_given import Given, looked_through
 from narrator.ui.batch_parts import SELDOM_S, Watch, opened, shown
 from narrator.ui.batch_view import NO_BATCH
 from narrator.ui.fields import choice
+from narrator.ui.handlers import unexpected
+from narrator.ui.picture_input import files_input
 from narrator.ui.work import QUIETLY
 
 BUTTONS = {"stop": "Cancel", "resume": "Resume", "retry": "Try the failed ones again", "remove": "Delete …"}
@@ -46,6 +49,9 @@ def watch_part(line: Any, visitor: Any) -> Watch:
                 watch.yes = gr.Button("Delete it", elem_id="batch-yes", size="md", min_width=90, variant="stop")
         watch.facts = gr.HTML("", elem_id="batch-facts", elem_classes="flat")
         watch.bad = gr.HTML("", elem_id="batch-bad", elem_classes="flat")
+        with gr.Column(visible=False, elem_id="batch-mending") as watch.mending:
+            watch.better = files_input("Better files, of the same names", height=150,
+                                       elem_id="batch-better")
         _saving(watch)
         _rows(watch)
     watch.timer = gr.Timer(SELDOM_S, active=False)
@@ -107,6 +113,7 @@ def wire_watch(watch: Watch, tab: Any) -> None:
     for trigger, turn in turns:
         trigger(_turning(watch, turn), [*inputs, watch.seen, watch.at], outputs, queue=False, **QUIETLY)
     _wire_doing(watch)
+    _wire_mending(watch)
     wire_editing(watch)
     _wire_saving(watch)
 
@@ -117,19 +124,51 @@ def _turning(watch: Watch, turn: Callable[[int, Any], int]) -> Callable[..., lis
     return handle
 
 
+def _then_look(watch: Watch, act: Callable[[Any, str | None], str]) -> Callable[..., list[Any]]:
+    """A handler that acts on the batch, and shows it then."""
+    def both(visitor: Any, batch_id: str | None, page: int) -> list[Any]:
+        line = act(visitor, batch_id)
+        _, seen, *rest = opened(watch, visitor, batch_id, page)
+        if line.startswith(BUSY):  # how it ends is told at the next look, even if it has ended by now
+            seen = seen | {"state": None}
+        return [line, seen, *rest]
+    return both
+
+
+def _wire_mending(watch: Watch) -> None:
+    """Better files are looked through, put in place of the bad ones, and described."""
+    import gradio as gr
+
+    outputs, inputs = [watch.better, *watch.outputs()], [watch.better, watch.visitor, watch.choice, watch.page]
+
+    def told(line: str, files: Any) -> list[Any]:
+        return [files, line, *[gr.skip()] * (len(outputs) - 2)]
+
+    async def take(files: list[str] | None, visitor: Any, batch_id: str | None, page: int) -> Any:
+        try:
+            async for found in looked_through(files or []):
+                if isinstance(found, str):
+                    yield told(status(found, "busy"), gr.skip())
+                else:
+                    def act(visitor: Any, batch_id: str | None, found: Given = found) -> str:
+                        return batches.replace(visitor, batch_id, found)
+                    yield [None, *_then_look(watch, act)(visitor, batch_id, page)]
+        except NarratorError as error:
+            yield told(status(str(error), "error"), None)
+        except Exception as error:  # the page must not say "Looking …" for ever; the error itself goes on
+            yield told(unexpected(error), None)
+            raise
+
+    taking = watch.better.upload(take, inputs, outputs, concurrency_limit=2, concurrency_id="batch-files", **QUIETLY)
+    taking.then(None, js=GO_ON, **QUIETLY)
+    gr.on([watch.better.clear, watch.better.delete], lambda: status("Stopped. Nothing was replaced.", "stopped"), None,
+          watch.status, queue=False, cancels=[taking], **QUIETLY)
+
+
 def _wire_doing(watch: Watch) -> None:
     import gradio as gr
 
     outputs, inputs = watch.outputs(), [watch.visitor, watch.choice, watch.page]
-
-    def then_look(act: Callable[[Any, str | None], str]) -> Callable[..., list[Any]]:
-        def both(visitor: Any, batch_id: str | None, page: int) -> list[Any]:
-            line = act(visitor, batch_id)
-            _, seen, *rest = opened(watch, visitor, batch_id, page)
-            if line.startswith(BUSY):  # how it ends is told at the next look, even if it has ended by now
-                seen = seen | {"state": None}
-            return [line, seen, *rest]
-        return both
 
     def ask(visitor: Any, batch_id: str | None) -> Any:
         try:
@@ -139,14 +178,14 @@ def _wire_doing(watch: Watch) -> None:
 
     acts = {"stop": batches.stop, "resume": batches.resume, "retry": batches.retry}
     for name, act in acts.items():
-        watch.buttons[name].click(then_look(act), inputs, outputs, trigger_mode="once", **QUIETLY).then(
+        watch.buttons[name].click(_then_look(watch, act), inputs, outputs, trigger_mode="once", **QUIETLY).then(
             None, js=GO_ON, **QUIETLY)
     watch.buttons["remove"].click(ask, inputs[:2], [watch.asking, watch.question, watch.status], queue=False,
                                   **QUIETLY).then(None, js=ASK, **QUIETLY)
     gr.on([watch.keep.click, watch.yes.click, watch.choice.input], lambda: gr.Group(visible=False), None, watch.asking,
           queue=False, **QUIETLY)
     watch.keep.click(None, js=GO_ON, **QUIETLY)
-    watch.yes.click(then_look(batches.remove), inputs, outputs, trigger_mode="once", **QUIETLY).then(
+    watch.yes.click(_then_look(watch, batches.remove), inputs, outputs, trigger_mode="once", **QUIETLY).then(
         None, js=GO_ON, **QUIETLY)
 
 

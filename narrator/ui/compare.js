@@ -10,7 +10,7 @@
     set("#compare-sound audio", { "aria-label": "Spoken description" });
     set("#compare-file button[aria-dropeffect]",
       { "aria-label": "Drop a saved comparison here or click to choose it" });
-    picture("#compare-picture");
+    picture("#compare-picture", "#compare-status", "#compare-run");
     describe("#compare-prompt, #compare-references, #compare-pictured");
   };
   whenever(tidy);

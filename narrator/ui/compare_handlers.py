@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import random
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,13 @@ from narrator.comparing import MOST, Comparison, Entrant, Progress, Result
 from narrator.comparing import compare as compared
 from narrator.comparing.records import DONE
 from narrator.knobs import knobs
-from narrator.records import NarratorError
+from narrator.records import Narration, NarratorError
 from narrator.settings import GenerationSettings
 from narrator.ui import handlers
 from narrator.ui.accessibility import status
-from narrator.ui.compare_view import cards, figures_of
+from narrator.ui.compare_filing import Filing
+from narrator.ui.compare_view import blank, cards, figures_of
+from narrator.ui.filing import NOTHING
 from narrator.ui.handlers import settings_from, unexpected
 from narrator.ui.work import newest
 
@@ -49,6 +51,8 @@ class Made:
     blind: bool = False  # names and figures are hidden now
     listening: bool = False  # and the texts, too
     vote: str = ""  # the id of the vote that was given
+    narrations: Mapping[int, Narration] = dataclasses.field(default_factory=dict)  # what is done, by place
+    filed: Mapping[int, str] = dataclasses.field(default_factory=dict)  # the ids of those in the history
 
     def readable(self) -> list[int]:
         """The places of the results that have a text."""
@@ -73,13 +77,13 @@ def shown(made: Made, line: str | None, stage: str | None = None) -> View:
                                            ended=stage != RUNNING))))
 
 
-async def compare(asked: Asked) -> AsyncIterator[View]:
-    """Views of a comparison as it grows. Errors become a status line; what was there before them stays."""
+async def compare(asked: Asked, visitor: Any = "", wanted: Any = NOTHING) -> AsyncGenerator[View, None]:
+    """Views of a comparison as it grows. Errors become a status line; what was there before them stays. What is done is
+    filed for the visitor, if it is `wanted` (narrator.ui.filing) and its name is not hidden."""
     last: View | None = None
+    filing = Filing(asked.path, visitor, wanted)
     try:
         entrants = entrants_of(asked)
-        if asked.blind:
-            entrants = _shuffled(entrants)
 
         def start(stop: threading.Event) -> Iterator[Progress]:
             return compared(entrants, Path(asked.path) if asked.path else None, asked.prompt or "",
@@ -87,10 +91,21 @@ async def compare(asked: Asked) -> AsyncIterator[View]:
 
         async for progress in newest(start):
             made = Made(comparison=progress.comparison, path=asked.path, blind=asked.blind,
-                        listening=asked.blind and asked.listening)
-            view = _ended(made, progress) if progress.at is None else shown(made, _line(made, progress), RUNNING)
+                        listening=asked.blind and asked.listening, narrations=progress.narrations)
+            if progress.at is None:
+                view = _ended(shuffled(made) if made.blind else made, progress)
+                made = view.made or made
+            else:
+                view = shown(made, _line(made, progress), RUNNING)
+            if not made.blind:
+                made = dataclasses.replace(made, filed=filing.see(made.narrations))
+                view = dataclasses.replace(view, made=made)
             yield _changes(last, view)
             last = view
+        filed, problem = await filing.all()
+        if filed or problem:
+            line = status(f"{progress.status} {problem}", "error") if problem else None
+            yield View(made=dataclasses.replace(made, filed=filed), status=line)
     except NarratorError as error:
         yield View(status=status(str(error), "error"))
     except Exception as error:  # the page must not say "Describing…" for ever; the error itself goes on
@@ -110,9 +125,14 @@ def entrants_of(asked: Asked) -> list[Entrant]:
     return found
 
 
-def _shuffled(entrants: Sequence[Entrant]) -> list[Entrant]:
-    """In an order that nobody can know."""
-    return random.SystemRandom().sample(list(entrants), len(entrants))
+def shuffled(made: Made) -> Made:
+    """The same in an order that nobody can know: not that in which they were written either, which their speed would
+    give away."""
+    results = made.comparison.results
+    order = random.SystemRandom().sample(range(len(results)), len(results))
+    return dataclasses.replace(
+        made, comparison=dataclasses.replace(made.comparison, results=tuple(results[old] for old in order)),
+        narrations={new: made.narrations[old] for new, old in enumerate(order) if old in made.narrations})
 
 
 def _line(made: Made, progress: Progress) -> str:
@@ -156,7 +176,8 @@ def stopped(made: Made | None, stage: str) -> View:
     if made is None or stage != RUNNING:
         return View(status=status("Stopped.", "stopped"))
     if made.blind:
-        return View(status=status("Stopped. There is nothing to vote on yet.", "stopped"), stage="")
+        empty = dict(enumerate(blank(len(made.comparison.results), "Stopped.")))
+        return View(status=status("Stopped. There is nothing to vote on yet.", "stopped"), stage="", cards=empty)
     results = tuple(one if one.state == DONE else dataclasses.replace(one, state="stopped")
                     for one in made.comparison.results)
     kept = dataclasses.replace(made, comparison=dataclasses.replace(made.comparison, results=results))

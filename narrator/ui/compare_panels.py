@@ -51,7 +51,7 @@ def build_sharing(parts: CompareParts) -> None:
                 parts.html = gr.DownloadButton("Save page (.html)", size="md", elem_id="compare-html", min_width=140)
                 parts.json = gr.DownloadButton("Save data (.json)", size="md", elem_id="compare-json", min_width=140)
                 parts.copy = gr.Button("Copy link", size="md", elem_id="compare-copy", min_width=140)
-            parts.link = gr.Textbox(label="Link", visible=False, lines=1, max_lines=2, elem_id="compare-link",
+            parts.link = gr.Textbox(label="Link", visible=False, lines=1, max_lines=1, elem_id="compare-link",
                                     interactive=True)
         parts.file = files_input("A saved comparison (.json)", file_types=[".json"], height=160, elem_id="compare-file")
     parts.arrived = gr.Textbox(visible=False, elem_id="compare-arrived")
@@ -78,8 +78,8 @@ def wire_voting(parts: CompareParts) -> None:
 
     buttons = [*((button, str(place)) for place, button in zip(PLACES, parts.bests, strict=True)), *parts.others]
     for button, says in buttons:
-        voted = button.click(_voter(parts, says), [parts.made, parts.visitor], parts.outputs(), trigger_mode="once",
-                             **QUIETLY)
+        voted = button.click(_voter(parts, says), [parts.made, parts.visitor, parts.kept], parts.outputs(),
+                             trigger_mode="once", **QUIETLY)
         voted.then(None, js=TO_RESULTS, **QUIETLY)
         voted.then(_files, [parts.made, parts.pictured], _saved(parts), **QUIETLY)
         voted.then(_board, parts.visitor, _boarded(parts), **QUIETLY)
@@ -90,7 +90,7 @@ def wire_voting(parts: CompareParts) -> None:
 
 
 def _voter(parts: CompareParts, says: str) -> Any:
-    return lambda made, visitor: updates(parts, compare_voting.vote(says, made, visitor))
+    return lambda made, visitor, wanted: updates(parts, compare_voting.vote(says, made, visitor, wanted))
 
 
 def wire_sharing(parts: CompareParts, page: Any, tabs: Any, ended: tuple[Any, Any]) -> None:

@@ -17,6 +17,7 @@ class CompareParts:
     """Lists have a widget for each place."""
 
     visitor: Any = None
+    kept: Any = None  # whether this browser wants its narrations kept (narrator.ui.filing)
     made: Any = None  # a gr.State: compare_handlers.Made
     stage: Any = None  # a gr.State: View.stage
     whose: Any = None  # a gr.State: whose settings the form shows

@@ -15,7 +15,7 @@ from narrator.records import Voice
 from narrator.settings import GenerationSettings
 from narrator.speech.settings import SpeechSettings
 from narrator.ui import compare_handlers as work
-from narrator.ui import handlers
+from narrator.ui import filing, handlers
 from narrator.ui.accessibility import ASSETS, status
 from narrator.ui.choosing import offered, titles
 from narrator.ui.compare_panels import (
@@ -35,13 +35,13 @@ READY = "() => window.comparing.ready()"  # on to the vote, where one is asked f
 PLAY = "() => window.comparing.play()"
 
 
-def compare_tab(page: Any, tab: Any, tabs: Any, visitor: tuple[Any, Any]) -> None:
+def compare_tab(page: Any, tab: Any, tabs: Any, visitor: tuple[Any, Any], kept: Any) -> None:
     """Build the tab `tab` of `tabs` inside `page`, the `gr.Blocks` that is open, for a `visitor`
-    (narrator.ui.visitors)."""
+    (narrator.ui.visitors). kept: the state that holds whether narrations are kept (narrator.ui.filing)."""
     import gradio as gr
 
-    parts = CompareParts(visitor=visitor[0], made=gr.State(None), stage=gr.State(""), whose=gr.State(work.ALL),
-                         drafts=gr.State({}))
+    parts = CompareParts(visitor=visitor[0], kept=kept, made=gr.State(None), stage=gr.State(""),
+                         whose=gr.State(work.ALL), drafts=gr.State({}))
     voices, silence = handlers.known_voices()
     with gr.Row(elem_id="compare-stage", equal_height=False):
         with gr.Column(min_width=280, elem_id="compare-give"):
@@ -166,19 +166,22 @@ def _wire_running(parts: CompareParts) -> tuple[Any, Any]:
     """What follows a comparison: after its end, and after Stop."""
     import gradio as gr
 
-    async def comparing(path: str | None, prompt: str, references: str, blind: bool, listening: bool,
-                        *more: Any) -> Any:
+    async def comparing(path: str | None, prompt: str, references: str, visitor: Any, wanted: Any, *more: Any) -> Any:
+        (blind, listening), more = more[:2], more[2:]
         drafts = work.kept(more[MOST + 1], more[MOST], more[MOST + 2:])
         asked = work.Asked(path=path, prompt=prompt, references=references, variants=more[:MOST], drafts=drafts,
                            blind=blind, listening=listening)
-        async for view in work.compare(asked):
+        async for view in work.compare(asked, visitor, wanted):
             yield updates(parts, view)
 
-    inputs = [parts.picture, parts.prompt, parts.references, parts.blind, parts.listening, *parts.variants, parts.whose,
-              parts.drafts, *parts.settings]
+    inputs = [parts.picture, parts.prompt, parts.references, parts.visitor, parts.kept, parts.blind, parts.listening,
+              *parts.variants, parts.whose, parts.drafts, *parts.settings]
     ran = gr.on([parts.run.click, parts.prompt.submit], comparing, inputs, parts.outputs(), concurrency_limit=8,
                 concurrency_id="describe", trigger_mode="once", **QUIETLY)
     ran.success(None, js=READY, **QUIETLY)
+    if parts.sound is not None:  # that of a text which is about to go
+        gr.on([parts.run.click, parts.prompt.submit], lambda: gr.Audio(value=None, visible="hidden"), None, parts.sound,
+              queue=False, **QUIETLY)
     stopped = parts.stop.click(None, cancels=[ran], **QUIETLY).then(
         lambda made, stage: updates(parts, work.stopped(made, stage)), [parts.made, parts.stage], parts.outputs(),
         queue=False, **QUIETLY)
@@ -228,17 +231,23 @@ def _wire_settings(parts: CompareParts) -> None:
 def _wire_speaking(parts: CompareParts) -> None:
     for place in PLACES:
         asked = parts.speaks[place - 1].click(
-            _speaker(place), [parts.made, parts.voices[place - 1], *parts.manner], [parts.status, parts.sound],
-            concurrency_limit=4, concurrency_id="speak", **QUIETLY)
+            _speaker(place), [parts.made, parts.visitor, parts.kept, parts.voices[place - 1], *parts.manner],
+            [parts.status, parts.sound], concurrency_limit=4, concurrency_id="speak", **QUIETLY)
         asked.then(None, js=PLAY, **QUIETLY)
         parts.stop.click(None, cancels=[asked], **QUIETLY)
 
 
 def _speaker(place: int) -> Any:
-    async def spoken(made: Any, *voice: Any) -> Any:
+    async def spoken(made: Any, visitor: Any, wanted: Any, *voice: Any) -> Any:
         import gradio as gr
 
         async for view in work.speak(place, made, *voice):
-            sound = gr.skip() if view.path is None else gr.Audio(value=str(view.path), visible=True)
-            yield view.status, sound
+            if view.path is None:
+                yield view.status, gr.skip()
+                continue
+            yield view.status, gr.Audio(value=str(view.path), visible=True)
+            one = made.comparison.results[place - 1]
+            line = await filing.add_sound(made.filed.get(place - 1), one.text, view.path, visitor, wanted)
+            if line:
+                yield line, gr.skip()
     return spoken

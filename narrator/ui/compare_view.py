@@ -14,18 +14,27 @@ from narrator.records import Score
 _STATES = {"waiting": "Waits for its turn.", RUNNING: "Being described …", STOPPED: "Stopped.", DONE: "", FAILED: ""}
 COLUMNS = ("Place", "Variant", "Preferred to an average one", "Strength", "Votes", "Best", "Tie", "All bad")
 HOW = ("<p>Bradley-Terry strengths, from the choices of the best (Luce 1959; of two: Bradley and Terry 1952): the "
-       "natural logarithm, 0 for an average variant, with 95 % intervals. A tie, and all bad, count as shared choices. "
-       "Where two intervals overlap widely, the votes cannot tell the two apart yet.</p>")
-FEW = 20  # votes: of fewer, resampling says too little about what others would be
+       "natural logarithm, 0 for an average variant. A tie, and all bad, count as shared choices. The 95 % intervals "
+       "are profiles of the likelihood with one imagined tie for each variant (Heinze and Schemper 2002): few votes "
+       "give wide ones. Where two intervals overlap widely, the votes cannot tell the two apart yet.</p>")
 
 
 def cards(comparison: Comparison, *, blind: bool, listening: bool, ended: bool) -> list[str]:
     """A card for each result. blind: without names; listening: without texts; ended: whether all are written. Where
-    names are hidden the texts appear together, so that nobody knows a variant by its speed."""
-    places = only_here([one.text for one in comparison.results]) if ended else [()] * len(comparison.results)
-    return [_card(number, one, places[number - 1]) if not blind else _blind_card(number, one, places[number - 1],
-                                                                                 hidden=listening or not ended)
-            for number, one in enumerate(comparison.results, start=1)]
+    names are hidden all cards are alike until then, so that nobody knows a variant by its speed."""
+    numbered = list(enumerate(comparison.results, start=1))
+    if blind and not ended:
+        return blank(len(numbered), _STATES[RUNNING])
+    places = only_here([one.text for one in comparison.results]) if ended else [()] * len(numbered)
+    if blind:
+        return [_blind_card(number, one, places[number - 1], hidden=listening) for number, one in numbered]
+    return [_card(number, one, places[number - 1]) for number, one in numbered]
+
+
+def blank(count: int, says: str) -> list[str]:
+    """Cards without names and texts."""
+    return [_framed(number, f"Description {number}", f'<p class="state">{escape(says)}</p>')
+            for number in range(1, count + 1)]
 
 
 def _card(number: int, one: Result, places: tuple[int, ...]) -> str:
@@ -39,8 +48,7 @@ def _blind_card(number: int, one: Result, places: tuple[int, ...], *, hidden: bo
     if one.state == FAILED:
         body = '<p class="state">This one failed. Why is shown after the vote.</p>'
     elif hidden:
-        ready = "Ready." if one.state == DONE else _STATES[RUNNING] if one.state == RUNNING else _STATES[one.state]
-        body = f'<p class="state">{ready}</p>'
+        body = '<p class="state">Ready.</p>'
     else:
         body = f'<p class="said">{marked(one.text, places)}</p>{_only(one, places)}'
     return _framed(number, f"Description {number}", body)
@@ -74,8 +82,7 @@ def leaderboard(found: Ranking, titles: Mapping[str, str]) -> str:
         return ("<p>No vote yet. Choose Hide the names, press Compare, then say which description is the best.</p>")
     head = "".join(f'<th scope="col">{name}</th>' for name in COLUMNS)
     rows = "".join(_group(group, titles) for group in found.groups)
-    few = f"With fewer than {FEW} votes the intervals are too narrow to be relied on." if found.votes < FEW else ""
-    note = "".join(f"<p>{escape(text)}</p>" for text in (found.note, few) if text)
+    note = f"<p>{escape(found.note)}</p>" if found.note else ""
     return ('<div class="scroll" role="region" aria-label="Leaderboard" tabindex="0"><table class="scores">'
             f"<caption>Leaderboard of {found.votes} vote{'' if found.votes == 1 else 's'}</caption>"
             f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>{note}{HOW}")

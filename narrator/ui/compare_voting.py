@@ -9,10 +9,12 @@ from typing import Any
 from narrator.catalog import load_variants
 from narrator.metrics.ranking import ranking
 from narrator.records import NarratorError
+from narrator.ui import compare_filing
 from narrator.ui.accessibility import status
 from narrator.ui.compare_handlers import SHOWN, Made, View, shown
 from narrator.ui.compare_sharing import text_file
 from narrator.ui.compare_view import leaderboard
+from narrator.ui.filing import NOTHING
 from narrator.ui.visitors import owner
 from narrator.votes import Vote, Votes, as_csv, as_jsonl, votes_of
 
@@ -24,20 +26,25 @@ def votes(visitor: Any) -> Votes:
     return votes_of(owner(visitor))
 
 
-def vote(choice: str, made: Made | None, visitor: Any) -> View:
+def vote(choice: str, made: Made | None, visitor: Any, wanted: Any = NOTHING) -> View:
     """Names and figures after a vote. choice: the number of the best one, TIE, BAD, or NONE to see the names without a
-    vote. One that cannot be kept is told of, and the names are shown all the same."""
+    vote. One that cannot be kept is told of, and the names are shown all the same. Now that they are, the narrations
+    are filed, if that is `wanted` (narrator.ui.filing)."""
     if made is None or not made.blind:
         return View(status=status("There is nothing to vote on: hide the names, then press Compare.", "error"))
-    seen = dataclasses.replace(made, blind=False, listening=False)
+    kept, kind = "", "done"
     if choice == NONE:
-        return shown(seen, status("No vote. These are the names.", "done", spoken=_names(made)), SHOWN)
-    try:
-        kept = votes(visitor).keep(_ballot(choice, made))
-    except NarratorError as error:
-        return shown(seen, status(f"Your vote was not kept. {error}", "error"), SHOWN)
-    said = {TIE: "You said: a tie.", BAD: "You said: all bad."}.get(choice) or _chosen(choice, made)
-    return shown(dataclasses.replace(seen, vote=kept.id), status(said, "done", spoken=_names(made)), SHOWN)
+        said = "No vote. These are the names."
+    else:
+        try:
+            kept = votes(visitor).keep(_ballot(choice, made)).id
+            said = {TIE: "You said: a tie.", BAD: "You said: all bad."}.get(choice) or _chosen(choice, made)
+        except NarratorError as error:
+            said, kind = f"Your vote was not kept. {error}", "error"
+    filed, problem = compare_filing.file_all(made.narrations, made.path, visitor, wanted)
+    seen = dataclasses.replace(made, blind=False, listening=False, vote=kept, filed=filed)
+    line = status(f"{said} {problem}".strip(), "error" if problem else kind, spoken=_names(made))
+    return shown(seen, line, SHOWN)
 
 
 def take_back(made: Made | None, visitor: Any) -> tuple[str, Made | None]:

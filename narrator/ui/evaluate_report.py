@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Sequence
 from html import escape
 
-from narrator.evaluation import GROUPS, Comparison, Measured, Report, figure, object_words, scene_rules, shown
+from narrator.evaluation import (
+    GROUPS,
+    INTERVALS,
+    Comparison,
+    Measured,
+    Report,
+    figure,
+    object_words,
+    scene_rules,
+    shown,
+)
+from narrator.records import Score
 from narrator.settings import GenerationSettings
 from narrator.ui.charts import Bars, Curve, bars, curve, number
 from narrator.ui.evaluate_view import scroll
@@ -93,7 +105,8 @@ def _figures(found: Report) -> str:
              f'formula and source</caption><thead><tr><th scope="col">Figure</th>{head}</tr></thead>{body}</table>')
     words = scroll("Objects", _markdown_table(object_words()))
     counted = f"<details><summary>What counts as an object</summary>{words}</details>"
-    return f"<h3>Figures</h3>{scroll('Figures', table)}{counted if 'hallucination_i' in names else ''}"
+    how = f'<p class="quiet">{escape(INTERVALS)}</p>'
+    return f"<h3>Figures</h3>{how}{scroll('Figures', table)}{counted if 'hallucination_i' in names else ''}"
 
 
 def _figure(name: str, variants: Sequence[Measured]) -> str:
@@ -118,12 +131,18 @@ def _charts(found: Report) -> str:
 
 def _bars(name: str, variants: Sequence[Measured]) -> str:
     known = figure(name)
-    rows = [(one.title, one.scores[name], shown(name, one.scores[name]).partition(" ")[0]) for one in variants
-            if name in one.scores]
+    rows = [(one.title, _rounded(one.scores[name], known.digits), shown(name, one.scores[name]).partition(" ")[0])
+            for one in variants if name in one.scores]
     better = {True: "More is better. ", False: "Less is better. ", None: ""}[known.higher_is_better]
     return bars(Bars(name=f"evaluate-{name}", title=known.title, rows=rows,
                      words=better + "; ".join(f"{one.title} {shown(name, one.scores[name])}" for one in variants
                                                     if name in one.scores) + "."))
+
+
+def _rounded(score: Score, digits: int) -> Score:
+    """As it is printed: what reads 0.000 has no bar."""
+    return dataclasses.replace(score, value=round(score.value, digits), low=round(score.low, digits),
+                               high=round(score.high, digits))
 
 
 def _scenes(found: Report) -> str:
@@ -154,15 +173,15 @@ def _scene(scene: str, found: Report) -> str:
     cells, count = "", found.n_rows if scene == ALL else found.scenes.get(scene, 0)
     for one in found.variants:
         each = one.success.get(scene)
-        share = "–" if each is None else f"{each.share.value:.0%} ({each.share.low:.0%} to {each.share.high:.0%})"
-        cells += f"<td>{share}</td><td>{_share(None if each is None else each.chance)}</td>"
+        cells += "".join(f"<td>{_share(score)}</td>" for score in (
+            (None, None) if each is None else (each.share, each.chance)))
     people = next((each.people for one in found.variants if (each := one.success.get(scene)) is not None), None)
     cells += f"<td>{_share(people)}</td>"
     return f'<tr><th scope="row">{escape(scene)}</th><td>{count:,}</td>{cells}</tr>'
 
 
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{value:.0%}"
+def _share(score: Score | None) -> str:
+    return "–" if score is None else f"{score.value:.0%} ({score.low:.0%} to {score.high:.0%})"
 
 
 def _calibration(found: Report) -> str:
@@ -177,11 +196,11 @@ def _calibration(found: Report) -> str:
 
 
 def _curve(one: Measured, place: int) -> str:
-    points = [(each.confidence, each.found) for each in one.calibration]
+    points = [(each.confidence, each.found.value) for each in one.calibration]
     first, last = one.calibration[0], one.calibration[-1]
-    words = f"At {last.confidence:.0%} confidence {last.found:.0%} of the words are found"
+    words = f"At {last.confidence:.0%} confidence {last.found.value:.0%} of the words are found"
     if first is not last:
-        words += f"; at {first.confidence:.0%}, {first.found:.0%}"
+        words += f"; at {first.confidence:.0%}, {first.found.value:.0%}"
     return curve(Curve(name=f"evaluate-calibration-{place}", title=f"Calibration of {one.title}", points=points,
                        xs=[f"{part:.0%}" for part in (0, 0.25, 0.5, 0.75, 1)], right=1.0, ys=[0, 0.25, 0.5, 0.75, 1.0],
                        axis="confidence", words=f"{words}.", dots=range(len(points)), diagonal=True))
@@ -190,7 +209,7 @@ def _curve(one: Measured, place: int) -> str:
 def _bins(one: Measured) -> str:
     head = "".join(f'<th scope="col">{name}</th>' for name in ("Confidence", "Rows", "Mean confidence", "Words found"))
     body = "".join(f'<tr><th scope="row">{each.low:.0%} to {each.high:.0%}</th><td>{each.n:,}</td>'
-                   f"<td>{each.confidence:.0%}</td><td>{each.found:.0%}</td></tr>" for each in one.calibration)
+                   f"<td>{each.confidence:.0%}</td><td>{_share(each.found)}</td></tr>" for each in one.calibration)
     return (f'<table class="scores figures"><caption>Calibration of {escape(one.title)}</caption><thead><tr>{head}</tr>'
             f"</thead><tbody>{body}</tbody></table>")
 

@@ -100,7 +100,7 @@ def _own(name: str, chosen: str | None) -> str:
 def _figures(row: ScoredRow, variant: str) -> str:
     values = row.scores.get(variant, {})
     told = [name for name in TOLD if name in values] or list(values)[:3]
-    parts = [f"{figure(name).title} {number(values[name])}" for name in told]
+    parts = [f"{figure(name).title} {values[name]:,.{figure(name).digits}f}" for name in told]
     if row.hallucinated.get(variant):
         parts.append(f"named, but by no reference: {', '.join(dict.fromkeys(row.hallucinated[variant]))}")
     if row.scene:

@@ -1,4 +1,4 @@
-"""What the Narrate tab makes goes into the history, unless this browser or this server keeps nothing."""
+"""What the page describes goes into the history, unless this browser or this server keeps nothing."""
 
 from __future__ import annotations
 
@@ -30,6 +30,12 @@ def wants(wanted: Any) -> bool:
     return wanted != NOTHING and not keeps_nothing()
 
 
+def keep(narration: Narration, paths: Sequence[Path], visitor: Any, wanted: Any) -> str:
+    """The id of the entry, "" where nothing is kept. Raises NarratorError when it cannot be written."""
+    mine = _history(visitor, wanted)
+    return "" if mine is None else mine.file(narration, [open_picture(path) for path in paths])
+
+
 async def file(narration: Narration, paths: Sequence[Path], visitor: Any, wanted: Any) -> tuple[str, str]:
     """(the id of the entry, a status line where something is to be told)."""
     return await asyncio.to_thread(_file, narration, paths, visitor, wanted)
@@ -42,11 +48,8 @@ async def add_sound(filed: Any, text: str, path: Path, visitor: Any, wanted: Any
 
 
 def _file(narration: Narration, paths: Sequence[Path], visitor: Any, wanted: Any) -> tuple[str, str]:
-    mine = _history(visitor, wanted)
-    if mine is None:
-        return "", ""
     try:
-        return mine.file(narration, [open_picture(path) for path in paths]), ""
+        return keep(narration, paths, visitor, wanted), ""
     except NarratorError as error:
         return "", status(f"Described in {narration.total_s:.1f} s. {error}", "error", spoken=narration.text)
 

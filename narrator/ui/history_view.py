@@ -31,7 +31,8 @@ def table(title: str, lines: tuple[Line, ...], start: int, total: int) -> str:
     caption = f"{title}, the newest first: {span(len(lines), start, total)}"
     heads = "".join(f'<th scope="col">{name}</th>' for name in ("No.", "Picture", "Words", "By", "When (UTC)"))
     rows = "".join(_row(number, line) for number, line in enumerate(lines, start=start + 1))
-    return (f'<div class="scroll" role="region" aria-label="{escape(title)}" tabindex="0"><table class="history">'
+    bare = "" if any(line.picture for line in lines) else " bare"
+    return (f'<div class="scroll" role="region" aria-label="{escape(title)}" tabindex="0"><table class="history{bare}">'
             f"<caption>{escape(caption)}</caption><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>")
 
 
@@ -58,6 +59,7 @@ def _row(number: int, line: Line) -> str:
     words = "".join(f"<p>{f'<b>{escape(name)}:</b> ' if name else ''}{escape(text)}</p>" for name, text in line.texts)
     spoken = '<span class="asked">Spoken</span>' if line.spoken else ""
     when = line.time[:16].replace("T", " ")
+    narrow = f'<span class="asked narrow">{escape(when)}</span>'  # on a phone, which has no column for it
     return (f'<tr><th scope="row">{number:,}</th><td>{picture or "none"}</td><td>{asked}{words}</td>'
-            f'<td>{escape(line.by)}{spoken}</td>'
+            f'<td>{escape(line.by)}{spoken}{narrow}</td>'
             f'<td><time datetime="{escape(line.time)}">{escape(when)}</time></td></tr>')

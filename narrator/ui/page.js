@@ -5,7 +5,7 @@
     status("#status, #models-status");
     set("#models-keep", { "aria-describedby": "models-question" });
     set("#give", { tabindex: "-1" }); // where the skip link leads: its first part is the picture, where one is asked for
-    picture("#picture");
+    picture("#picture", "#status", "#describe");
     set("#corrections-no", { "aria-describedby": "corrections-question" });
     label("#adapter-files button[aria-dropeffect]", "Drop the files of the adapter here or click to choose them");
     set("#more-pictures .delete-button", { "aria-label": (button) =>

@@ -21,6 +21,79 @@
     if (document.body) work(); else document.addEventListener("DOMContentLoaded", work);
   };
   begun(begin);
+  // A picture that is pasted or taken is dropped onto the one in sight. Gradio by itself hears no Ctrl+V, takes mirror
+  // images with the camera, and says nothing where clipboard or camera cannot be had.
+  const [PASTE, TAKE] = ["Paste a picture", "Take a picture with the camera"];
+  const CAMERA = {
+    NotAllowedError: "The camera may not be used here. Allow it in the browser's settings, then try again.",
+    NotFoundError: "There is no camera. Connect one, then try again, or choose a file.",
+    NotReadableError: "The camera is in use elsewhere. Close the other program, then try again.",
+    none: "The browser gives no camera to this page, for it came over a network without https. Choose a file instead.",
+    dark: "The camera shows nothing yet. Wait a moment, then take the picture again.",
+  };
+  const pictures = {};
+  const inSight = () => Object.keys(pictures).find((selector) => document.querySelector(selector)?.offsetParent);
+  const drop = (selector, file) => {
+    const carried = new DataTransfer();
+    carried.items.add(file);
+    document.querySelector(`${selector} .upload-container`)?.dispatchEvent(
+      new DragEvent("drop", { dataTransfer: carried, bubbles: true, cancelable: true }));
+    window.shared.goOn(pictures[selector].next);
+  };
+  const paste = async (selector) => {
+    const { tell } = pictures[selector];
+    try {
+      for (const item of await navigator.clipboard.read()) {
+        const type = item.types.find((one) => /^image\/\w+$/.test(one));
+        if (!type) continue;
+        drop(selector, new File([await item.getType(type)], `pasted.${type.slice(6)}`, { type }));
+        return;
+      }
+      tell("There is no picture on the clipboard. Copy one, then paste it.", "error");
+    } catch {
+      tell("The browser does not let this page look at the clipboard. Press Ctrl+V (on a Mac ⌘V) instead.", "error");
+    }
+  };
+  const take = (selector) => {
+    const video = document.querySelector(`${selector} video`);
+    if (!video?.videoWidth) { pictures[selector].tell(CAMERA.dark, "error"); return; }
+    const frame = document.createElement("canvas");
+    [frame.width, frame.height] = [video.videoWidth, video.videoHeight];
+    frame.getContext("2d").drawImage(video, 0, 0); // as the camera sees it: writing stays legible, left stays left
+    frame.toBlob((blob) => drop(selector, new File([blob], "camera.jpeg", { type: blob.type })), "image/jpeg", 0.92);
+  };
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest?.("button");
+    const selector = button && Object.keys(pictures).find((one) => button.closest(one));
+    if (!selector) return;
+    const [opening, again] = ['[title="grant webcam access"]', `${selector} button[aria-dropeffect]`];
+    const instead = (work) => { event.stopImmediatePropagation(); work(selector); };
+    if (button.title === PASTE) instead(paste);
+    else if (button.matches(".photo-capture")) instead(take);
+    else if (button.title === TAKE && !navigator.mediaDevices) {
+      instead(() => pictures[selector].tell(CAMERA.none, "error"));
+    } else if (button.title === TAKE) window.shared.goOn(`${selector} ${opening} button`, true);
+    else if (button.closest(opening)) window.shared.goOn(`${selector} .photo-capture`, true, "", 100);
+    else if (button.getAttribute("aria-label") === "Remove Image") window.shared.goOn(again);
+  }, true);
+  document.addEventListener("playing", (event) => {
+    const selector = Object.keys(pictures).find((one) => event.target.matches(`${one} video`));
+    if (selector) pictures[selector].tell("The camera is open. Take the picture.", "ready");
+  }, true);
+  document.addEventListener("paste", (event) => {
+    const [selector, given] = [inSight(), event.clipboardData];
+    const file = [...given?.files || []].find((one) => one.type.startsWith("image/"));
+    const words = event.target.closest?.("input, textarea") && given?.types.includes("text/plain");
+    if (!selector || !file || words) return;
+    event.preventDefault();
+    drop(selector, file);
+  });
+  window.addEventListener("unhandledrejection", (event) => { // how Gradio takes it that a camera does not open
+    const [selector, says] = [inSight(), CAMERA[event.reason?.name]];
+    if (!says || !selector || !document.querySelector(`${selector} [title="grant webcam access"]`)) return;
+    event.preventDefault();
+    pictures[selector].tell(says, "error");
+  });
   window.shared = {
     all, set, label, begun,
     whenever(tidy) { tidies.push(tidy); begun(tidy); },
@@ -31,18 +104,21 @@
       says.id = `${block.id}-says`;
       input.setAttribute("aria-describedby", says.id);
     }),
-    picture(selector) {
+    picture(selector, line, next) { // line: where its tab says how things stand; next: what the person goes on to
+      pictures[selector] = { tell: window.shared.teller(line), next };
       label(`${selector} button[aria-dropeffect]`, "Drop a picture here or click to choose one");
       const source = `${selector} [data-testid="source-select"] button`;
       label(`${source}[aria-label="Upload file"]`, "Choose a picture file");
-      label(`${source}[aria-label="Capture from camera"]`, "Take a picture with the camera");
-      label(`${source}[aria-label="Paste from clipboard"]`, "Paste a picture");
+      label(`${source}[aria-label="Capture from camera"]`, TAKE);
+      label(`${source}[aria-label="Paste from clipboard"]`, PASTE);
+      set(`${selector} .photo-capture`, { "aria-label": "Take the picture now" });
+      set(`${selector} video`, { "aria-label": "What the camera sees" });
     },
-    teller: (selector) => (text) => {
+    teller: (selector) => (text, kind = "done") => {
       const line = document.querySelector(`${selector} .line`);
       if (!line) return;
-      line.className = "line done";
-      line.textContent = text;
+      line.className = `line ${kind}`;
+      line.textContent = kind === "error" ? `Problem: ${text}` : text;
     },
     player(selector, blocked = () => {}) { // plays the sound as soon as a new one is there
       let played = "";

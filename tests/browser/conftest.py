@@ -13,6 +13,8 @@ from bad_input import CAT
 from playwright.sync_api import Browser, Page, sync_playwright
 from serving import Server
 
+from narrator.pictures import open_picture, picture_bytes
+
 WIDE, PHONE = (1280, 800), (390, 844)
 WAIT_MS = 120_000  # a second on an idle machine
 
@@ -55,10 +57,14 @@ class Visit:
 
 
 @pytest.fixture(scope="package")
-def chromium(browser_path: str | None) -> Iterator[Browser]:
-    """Ended with this folder's tests: while it runs, no other test could run an event loop of its own."""
+def chromium(browser_path: str | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Its camera looks at the cat. Ended with this folder's tests: while it runs, no other test could run an event loop
+    of its own."""
+    film = tmp_path_factory.mktemp("camera") / "cat.mjpeg"  # JPEG files, one after the other
+    film.write_bytes(picture_bytes(open_picture(CAT).resize((640, 480)), "JPEG") * 30)
     with sync_playwright() as playwright:
-        flags = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
+        flags = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--use-fake-device-for-media-stream",
+                 f"--use-file-for-fake-video-capture={film}"]
         browser = playwright.chromium.launch(executable_path=browser_path, args=flags)
         yield browser
         browser.close()

@@ -2,13 +2,17 @@
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from bad_input import CAT
+from PIL import Image
 from playwright.sync_api import FileChooser, TimeoutError
 
 from browser.conftest import PHONE, WAIT_MS, WIDE, Visit
+from browser.screenshot import SCREENSHOT, SHOWS, SIZE, shown
+from narrator.ui.accessibility import ASSETS
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Visit]
@@ -132,6 +136,10 @@ def test_the_page_tells_who_it_is(visit: Open) -> None:
     assert seen.page.title() == "Visual Narrator"
     assert seen.page.get_attribute("html", "lang") == "en"
     assert seen.page.locator("h1").count() == 1 and seen.page.locator("main").count() == 1
+    icon = seen.page.request.get(urljoin(seen.page.url, "favicon.ico"))
+    assert icon.headers["content-type"] == "image/svg+xml" and icon.body() == (ASSETS / "mark.svg").read_bytes()
+    with Image.open(SCREENSHOT) as picture:  # of the README; screenshot.py takes it anew
+        assert picture.size == SIZE and picture.info.get(SHOWS) == shown(seen.page)
 
 
 def test_it_can_be_installed(visit: Open) -> None:

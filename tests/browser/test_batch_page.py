@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import socket
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from axe_playwright_python.sync_playwright import Axe
 from batching import environment, save_pictures
 from playwright.sync_api import Browser, Page
 from plumbing import write_checkpoint
-from serving import Server, served
+from serving import Server, free_port, served
 
 from browser.conftest import PHONE, WAIT_MS, WIDE, Visit
 
@@ -30,10 +29,7 @@ def serve(folder: Path, **more: str) -> Iterator[Server]:
     takes = {"image": True, "text": True}
     write_checkpoint(folder / "checkpoints", "teller", family="teller", inputs=takes)
     write_checkpoint(folder / "checkpoints", "slow", family="teller", inputs=takes, step_s=0.1)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    with served(folder, port, NARRATOR_CHECKPOINTS=str(folder / "checkpoints"),
+    with served(folder, free_port(), NARRATOR_CHECKPOINTS=str(folder / "checkpoints"),
                 NARRATOR_HISTORY=str(folder / "history"), **environment(), **more) as server:
         yield server
 
@@ -134,6 +130,11 @@ def test_a_batch_with_bad_files_from_upload_to_download(visit: Open, running: Se
     page.wait_for_selector("#describe")
     page = go(seen)
     says(page, "24 pictures. 1 could not be described.")
+    (tmp_path / "cut.png").write_bytes(files[1].read_bytes())
+    page.set_input_files("#batch-better input[type=file]", tmp_path / "cut.png")  # a whole one, of the same name
+    page.wait_for_function("!document.querySelector('#batch-bad').innerText.trim()", timeout=WAIT_MS)
+    says(page, "is done: 24 pictures.")
+    page.wait_for_selector("#batch-better", state="hidden")
     read_what_is_saved(page, tmp_path)
     assert found + of_the_gallery(chromium, tmp_path / "gallery" / "descriptions.html") == []
 

@@ -107,6 +107,16 @@ def test_side_by_side_heard_saved_and_opened_again(visit: Open, running: Server,
     seen.page.wait_for_function("document.querySelector('#compare-sound audio')?.currentTime > 0", timeout=WAIT_MS)
     share(seen, running, tmp_path)
     stop(seen)
+    seen.page.get_by_role("tab", name="History").click()  # what was told is there, its sound too
+    spoken = seen.page.locator("#history-table tbody tr", has_text="Spoken")
+    spoken.wait_for(timeout=WAIT_MS)
+    assert "A red dog." in spoken.inner_text() and "The b-second" in spoken.inner_text()
+    assert "A dog runs on grass." in seen.page.inner_text("#history-table")
+
+
+def narrations(running: Server) -> int:
+    """How many are on the disk."""
+    return len(list((running.folder / "history" / "narrations" / "rows").glob("[!.]*.json")))
 
 
 def pictured_page(seen: Visit) -> str:
@@ -135,7 +145,8 @@ def share(seen: Visit, running: Server, tmp_path: Path) -> None:
     says(seen, "The link is copied")
     link = seen.page.evaluate("navigator.clipboard.readText()")
     assert link.startswith(f"{running.address}#compare=") and len(link) < 2500
-    assert seen.page.input_value("#compare-link textarea") == link
+    field = "document.querySelector('#compare-link :is(textarea, input)')"
+    seen.page.wait_for_function(f"(link) => {field}?.value === link", arg=link, timeout=WAIT_MS)
     other = Visit(seen.page.context.new_page(), [], [])
     other.page.set_content(page)
     assert violations(other, "file") == []
@@ -166,6 +177,7 @@ def test_a_blind_vote_from_upload_to_leaderboard_by_keyboard(visit: Open, runnin
     seen = enter(visit(WIDE, "light"))
     found = violations(seen, "before")
     prepare(seen)
+    before = narrations(running)
     seen.page.check("#compare-blind input")
     seen.page.wait_for_selector("#compare-listening input")
     seen.page.focus("#compare-run")
@@ -177,8 +189,10 @@ def test_a_blind_vote_from_upload_to_leaderboard_by_keyboard(visit: Open, runnin
     assert titles(seen) == ["Description 1", "Description 2"] and not seen.page.is_visible("#compare-share")
     found += violations(seen, "to vote")
     texts = seen.page.locator(".compared .said").all_inner_texts()
+    assert narrations(running) == before  # a list of them would give the names away
     seen.page.keyboard.press("2")
     says(seen, "You chose description 2: The")
+    assert narrations(running) == before + 2
     seen.page.wait_for_function("document.activeElement.id === 'compare-results'", timeout=WAIT_MS)
     shown = [title.split(": ")[1] for title in titles(seen)]
     assert [TEXTS[name] for name in shown] == [text.removesuffix(".") if "sits" in text else text for text in texts]
@@ -216,7 +230,8 @@ def test_by_listening_only_on_a_phone_in_the_dark(visit: Open) -> None:
                                     timeout=WAIT_MS)
         played.append(seen.page.evaluate("document.querySelector('#compare-sound audio').currentSrc"))
     found = violations(seen, "listening")
-    seen.page.click("#compare-tie")
+    seen.page.focus("#compare-vote")
+    seen.page.keyboard.press("t")
     says(seen, "You said: a tie")
     assert sorted(seen.page.locator(".compared .said").all_inner_texts())[0] == "A dog runs on grass."
     open_up(seen, "leaderboard", "#compare-board table")
@@ -224,3 +239,19 @@ def test_by_listening_only_on_a_phone_in_the_dark(visit: Open) -> None:
     open_up(seen, "voices", "#compare-voice-1 input")
     assert seen.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert found + violations(seen, "all open") == []
+    in_a_voice_of_its_own(seen, played)
+
+
+def in_a_voice_of_its_own(seen: Visit, played: list[Any]) -> None:
+    """The first text once more. played: where its sound was, and that of the second."""
+    seen.page.click("#compare-voice-1 input")
+    seen.page.get_by_role("option").nth(5).click()
+    assert seen.page.input_value("#compare-voice-1 input") != seen.page.input_value("#compare-voice-2 input")
+    seen.page.click("#compare-speak-1")
+    seen.page.wait_for_function("(before) => { const a = document.querySelector('#compare-sound audio');"
+                                " return a && a.currentTime > 0 && !before.includes(a.currentSrc); }", arg=played,
+                                timeout=WAIT_MS)
+    assert seen.page.evaluate("""async (before) => {
+        const read = async (source) => new Uint8Array(await (await fetch(source)).arrayBuffer()).join();
+        return await read(before) !== await read(document.querySelector('#compare-sound audio').currentSrc);
+    }""", played[0])

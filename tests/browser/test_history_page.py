@@ -13,7 +13,9 @@ from plumbing import write_checkpoint
 from serving import PICTURES, Server, free_port, served
 
 from browser.conftest import PHONE, WAIT_MS, WIDE, Visit
+from narrator.corrections import Corrections
 from narrator.keeping import Shelf
+from narrator.pictures import open_picture
 from narrator.votes import Vote, Votes
 
 pytestmark = pytest.mark.browser
@@ -226,7 +228,19 @@ def test_visitors_of_a_shared_page_never_meet(chromium: Any, tmp_path: Path) -> 
         ada.page.reload()
         ada.page.wait_for_selector("#describe")
         look(ada, "asked by Ada")
+        hers, = (server.folder / "history" / "visitors").iterdir()
+        Votes(Shelf(hers / "votes", shared=True)).keep(
+            Vote(variants=("a-sayer", "other"), texts=("Hers.", "A cat."), outcome="tie"))
+        Corrections(Shelf(hers / "corrections", shared=True)).keep(
+            open_picture(CAT), before="A dog.", after="Hers, a cat.", variant="a-sayer")
         look(bob, "No narration is kept yet")
+        for kind, none in (("Votes", "No vote is kept yet"), ("Corrections", "No correction is kept yet")):
+            pick(ada, "history-kind", kind)
+            shows(ada, "Hers")
+            pick(bob, "history-kind", kind)
+            shows(bob, none)
+        pick(bob, "history-kind", "Narrations")
+        shows(bob, "No narration is kept yet")
         go(bob, "Narrate")
         describe(bob, "asked by Bob")
         look(bob, "1 to 1 of 1")

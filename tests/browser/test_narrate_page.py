@@ -1,5 +1,7 @@
 """The Narrate tab in a real browser, as a person uses it: words, voice, Stop, bad files."""
 
+import base64
+import io
 import time
 import urllib.request
 import wave
@@ -10,10 +12,12 @@ import numpy as np
 import psutil
 import pytest
 from bad_input import CAT, FILES, Odd
-from serving import SLOW_STEP_S, Server
+from PIL import Image, ImageOps
+from serving import PICTURES, SLOW_STEP_S, Server
 from speaking import LONG
 
 from browser.conftest import WAIT_MS, Visit
+from narrator.pictures import open_picture, picture_bytes
 from narrator.speech.process import WORKER
 
 pytestmark = pytest.mark.browser
@@ -180,6 +184,84 @@ def test_describe_without_a_picture_loses_nothing_and_speaks_nothing(visit: Open
     seen.page.fill("#description textarea", "")
     seen.page.click("#speak")
     seen.page.wait_for_function("/no text/.test(document.querySelector('#status').innerText)")
+
+
+def given(seen: Visit) -> Image.Image:
+    """The picture that the page holds, once it says that it is ready."""
+    seen.page.locator("#status", has_text="is ready").wait_for(timeout=WAIT_MS)
+    return held(seen)
+
+
+def held(seen: Visit) -> Image.Image:
+    answer = seen.page.request.get(seen.page.get_attribute("#picture img[src]", "src") or "")
+    return Image.open(io.BytesIO(answer.body())).convert("RGB")
+
+
+def apart(one: Image.Image, other: Image.Image) -> float:
+    """The mean difference of two pictures in levels, looked at in 64 x 48 cells."""
+    cells = [np.asarray(picture.resize((64, 48)), dtype=np.float64) for picture in (one, other)]
+    return float(np.abs(cells[0] - cells[1]).mean())
+
+
+def test_the_camera_takes_what_it_sees(visit: Open) -> None:
+    """By keyboard: refused in a sentence, then allowed; the picture is no mirror image, and the camera is let go."""
+    seen = visit()
+    seen.page.focus('#picture [aria-label="Take a picture with the camera"]')
+    seen.page.keyboard.press("Enter")
+    opening = seen.page.locator('[title="grant webcam access"] button:focus')
+    opening.wait_for(timeout=WAIT_MS)
+    seen.page.keyboard.press("Enter")
+    assert "may not be used here" in seen.status("error")
+    seen.page.context.grant_permissions(["camera"])
+    seen.page.keyboard.press("Enter")
+    seen.page.locator("#status", has_text="The camera is open").wait_for(timeout=WAIT_MS)
+    seen.page.locator("#picture .photo-capture:focus").wait_for(timeout=WAIT_MS)
+    seen.page.evaluate("window.camera = document.querySelector('#picture video').srcObject.getTracks()[0]")
+    seen.page.keyboard.press("Enter")
+    picture, cat = given(seen), Image.open(CAT).convert("RGB")
+    assert picture.size == (640, 480) and 3 * apart(picture, cat) < apart(ImageOps.mirror(picture), cat)
+    seen.page.locator("#describe:focus").wait_for(timeout=WAIT_MS)
+    assert seen.page.evaluate("window.camera.readyState") == "ended"
+    assert [each for each in seen.errors if "404" not in each and each != "Response"] == []
+    seen.errors.clear()  # Gradio asks how an upload goes on that was never begun
+
+
+COPY = """async (url) => {
+    const blob = await (await fetch(url)).blob();
+    await navigator.clipboard.write([new ClipboardItem({ [blob.type]: blob })]);
+}"""
+
+
+def test_a_picture_is_pasted_by_button_and_by_key(visit: Open) -> None:
+    """Onto an empty place and onto a picture; words stay words; what cannot be pasted is said."""
+    seen = visit()
+    seen.choose("The with-markup")
+    cup = open_picture(PICTURES / "coffee-cup.jpg")
+    copied = base64.b64encode(picture_bytes(cup, "PNG")).decode()
+    seen.page.evaluate(COPY, f"data:image/png;base64,{copied}")
+    paste = '#picture [aria-label="Paste a picture"]'
+    seen.page.click(paste)
+    assert apart(given(seen), cup) == 0
+    seen.give(CAT)
+    seen.page.evaluate("document.activeElement.blur()")
+    seen.page.keyboard.press("Control+v")
+    seen.page.locator("#describe:focus").wait_for(timeout=WAIT_MS)
+    seen.page.wait_for_function("(width) => document.querySelector('#picture img[src]')?.naturalWidth === width",
+                                arg=cup.width, timeout=WAIT_MS)
+    assert apart(given(seen), cup) == 0
+    seen.page.keyboard.press("Enter")
+    assert "Described in" in seen.status("done")
+    seen.page.evaluate("navigator.clipboard.writeText(' and more')")
+    seen.page.click(paste)
+    assert "no picture on the clipboard" in seen.status("error")
+    before = seen.text()
+    seen.page.focus("#description textarea")
+    seen.page.keyboard.press("Control+End")
+    seen.page.keyboard.press("Control+v")
+    assert seen.text() == before + " and more" and apart(held(seen), cup) == 0
+    seen.page.context.clear_permissions()
+    seen.page.click(paste)
+    seen.page.locator("#status .error", has_text="Press Ctrl+V").wait_for(timeout=WAIT_MS)
 
 
 def test_an_example_needs_two_presses(visit: Open) -> None:

@@ -128,6 +128,7 @@ def test_two_windows_start_one_run_which_is_stopped_resumed_queued_and_removed(v
     page.click("#train-start")  # another wish waits behind the first
     train.says("waits: number 1 in the queue")
     assert "Waiting, number 1" in page.inner_text("#train-overview")
+    found = train.violations("queued")
     page.click("#train-stop")
     page.click("#train-remove")
     page.wait_for_function("document.activeElement.id === 'train-keep'")
@@ -137,6 +138,7 @@ def test_two_windows_start_one_run_which_is_stopped_resumed_queued_and_removed(v
     assert "Stopped" not in page.inner_text("#train-overview")
     page.click("#train-stop")
     train.says("is stopped at step")
+    assert found + train.violations("stopped") == []
     page.click("#train-resume")
     train.fact("Running")
     page.click("#train-stop")
@@ -186,6 +188,14 @@ def test_an_upload_is_stopped_or_deleted_and_the_command_for_several_machines_is
     train.says("is deleted.")
     page.wait_for_function("document.activeElement?.matches('#train-uploads > button')", timeout=WAIT_MS)
     assert page.locator("#train-uploads-table tbody tr").count() == kept - 1
+    page.click("#train-text > button")
+    written = "document.querySelector('#train-yaml textarea')?.value"
+    page.wait_for_function(f"{written}?.startsWith('# python -m trainer start my-captioner.yaml')")
+    page.fill("#train-stages-epochs input", "7")  # what is shown follows what is set
+    page.wait_for_function(f"{written}?.includes('epochs: 7')")
+    with page.expect_download() as saved:
+        page.click("#train-yaml-save")
+    assert "epochs: 7" in saved.value.path().read_text()
     page.click("#train-several > button")
     page.fill("#train-several-machines input", "2")
     page.click("#train-several-write")

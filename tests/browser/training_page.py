@@ -24,7 +24,8 @@ from trainer.tab.views import title
 
 CAPTIONS = ("A cat looks up.", "A cup of coffee.", "Old coins on a page.", "A rocket starts.", "A man with a camera.",
             "An astronaut smiles.", "A cat in the sun.", "A cup on a table.")
-STATES = {"failed": "tiny-20260101T000000Z", "running": "tiny-20260102T000000Z", "done": "tiny-20260103T000000Z"}
+STATES = {"failed": "tiny-20260101T000000Z", "running": "tiny-20260102T000000Z", "done": "tiny-20260103T000000Z",
+          "interrupted": "tiny-20260104T000000Z"}
 # What a screen reader hears of the status line, in order.
 LISTEN = """() => { window.heard = []; const line = document.querySelector("#train-status");
     new MutationObserver(() => { const text = line.innerText.trim();
@@ -35,8 +36,21 @@ TUNED = "document.querySelector('#train-name :is(input, textarea)').value === 't
 
 @contextlib.contextmanager
 def serve_training(folder: Path) -> Iterator[Server]:
-    """A page over a tiny captioner, with mine.zip (eight small pictures p0.jpg ... with texts) in its folder, and the
-    same pictures as the data set that the shipped recipe names."""
+    """A page over what `write_training` writes."""
+    write_training(folder)
+    with serve_again(folder, free_port()) as running:
+        yield running
+
+
+def serve_again(folder: Path, port: int) -> contextlib.AbstractContextManager[Server]:
+    """A page over this folder as it stands."""
+    places = {f"NARRATOR_{name.upper()}": str(folder / name) for name in ("checkpoints", "runs", "data", "history")}
+    return served(folder, port, **places, HF_HUB_OFFLINE="1", OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES="")
+
+
+def write_training(folder: Path) -> None:
+    """A tiny captioner, mine.zip (eight small pictures p0.jpg ... with texts), and the same pictures as the data set
+    that the shipped recipe names."""
     save_tiny_captioner(folder / "checkpoints" / "tiny-captioner")
     named = folder / "data" / "my-pictures"
     named.mkdir(parents=True)
@@ -51,15 +65,11 @@ def serve_training(folder: Path) -> Iterator[Server]:
             shutil.copy(path, named)
             rows.append({"image": path.name, "captions": [caption], "split": "dev" if number > 5 else "train"})
     (named / "captions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    places = {f"NARRATOR_{name.upper()}": str(folder / name) for name in ("checkpoints", "runs", "data", "history")}
-    with served(folder, free_port(), **places, HF_HUB_OFFLINE="1", OMP_NUM_THREADS="1",
-                CUDA_VISIBLE_DEVICES="") as running:
-        yield running
 
 
 def write_states(folder: Path) -> Path:
-    """The page's folder of runs, with one that a full disk has ended, one that runs and a finished one, as their
-    folders tell."""
+    """The page's folder of runs, with one that a full disk has ended, one that runs, a finished one and one that broke
+    off, as their folders tell."""
     for state, name in STATES.items():
         run = folder / "runs" / name
         run.mkdir(parents=True)

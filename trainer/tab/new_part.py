@@ -21,7 +21,7 @@ from trainer.tab.several_part import several_part
 from trainer.tab.starting import DEFAULT, start_from, summary
 from trainer.tab.starting import starts as entries
 from trainer.tab.uploads_part import uploads_part, wire_uploads
-from trainer.tab.widgets import choice, upload_area, upload_button
+from trainer.tab.widgets import choice, quietly, upload_area, upload_button
 
 FORMATS = ("A zip, or pictures with a .txt of the same name each, or with one file of texts: CSV, JSON lines, COCO, "
            "Karpathy or LLaVA-Instruct.")
@@ -58,6 +58,7 @@ class New:
     yaml_file: Any = None
     use_yaml: Any = None
     save_yaml: Any = None
+    told: Any = None  # a gr.State: the YAML as the page wrote it; None while it is folded away
 
 
 def new_part(line: Any) -> New:
@@ -117,6 +118,7 @@ def _text(new: New) -> None:
             new.yaml_file = upload_button("Load a file", size="md", min_width=100, elem_id="train-yaml-file")
         new.command = gr.Textbox(label="The same in a terminal, beside the saved file", lines=1, max_lines=4,
                                  elem_id="train-command", interactive=True)
+        new.told = gr.State(None)
 
 
 def _wire(new: New) -> None:
@@ -138,7 +140,7 @@ def _wire(new: New) -> None:
         return handle
 
     def on(trigger: Any, step: Step, also: tuple[Any, ...] = (), done: str = "", **more: Any) -> Any:
-        return trigger(changing(step, done), {*form.inputs(), *also}, outputs, **QUIETLY | more)
+        return trigger(changing(step, done), {*form.inputs(), *also}, outputs, **quietly(new.status) | more)
 
     on(new.start_from.input, lambda state, given: starts.choose_start(state, given[new.start_from]), (new.start_from,))
     on(form.controls["recipe"].input, lambda state, given: state)
@@ -191,7 +193,7 @@ def _wire_upload(new: New, outputs: list[Any]) -> None:
             raise
 
     event = new.upload.upload(take, {*form.inputs(), new.upload}, [*outputs, new.upload_leave], concurrency_limit=2,
-                              concurrency_id="train-upload", **QUIETLY)
+                              concurrency_id="train-upload", **quietly(new.status))
     left = (form.state, new.found, new.upload, new.upload_leave, new.status)
     new.upload_leave.click(None, cancels=[event], **QUIETLY).then(
         lambda given: [starts.without_source(form.read(given)), "", None, gr.Button(visible=False),
@@ -202,10 +204,27 @@ def _wire_upload(new: New, outputs: list[Any]) -> None:
 
 
 def _wire_text(new: New) -> None:
-    form = new.form
-    new.text_part.expand(lambda given: starts.as_text(form.read(given)), form.inputs(), [new.yaml, new.command],
-                         **QUIETLY)
-    new.save_yaml.click(None, [new.yaml, form.controls["name"]], None, js=SAVE, **QUIETLY)
+    """YAML and command are those of the settings as they stand, unless a person has written another YAML."""
+    import gradio as gr
+
+    form, text = new.form, [new.yaml, new.command, new.told]
+    shown: set[Any] = {*form.inputs(), new.yaml, new.told}
+
+    def write(given: Mapping[Any, Any]) -> list[Any]:
+        yaml, line = starts.as_text(form.read(given))
+        return [yaml, line, yaml]
+
+    def follow(given: Mapping[Any, Any]) -> list[Any]:
+        told = given[new.told]
+        as_told = told is not None and (given[new.yaml] or "").strip() == told.strip()
+        return write(given) if as_told else [gr.skip()] * len(text)
+
+    new.text_part.expand(write, form.inputs(), text, **QUIETLY)
+    new.text_part.collapse(lambda: None, None, new.told, queue=False, **QUIETLY)
+    gr.on([control.change for control in form.controls.values()], follow, shown, text, queue=False,
+          trigger_mode="always_last", **QUIETLY)
+    new.save_yaml.click(follow, shown, text, queue=False, **QUIETLY).then(
+        None, [new.yaml, form.controls["name"]], None, js=SAVE, **QUIETLY)
 
 
 def _wire_check(new: New) -> None:

@@ -13,6 +13,7 @@ from narrator.ui.work import QUIETLY
 from trainer.tab import places, runs, starts
 from trainer.tab.new_part import New, new_part
 from trainer.tab.runs_part import Runs, opened, runs_part, wire_runs
+from trainer.tab.widgets import quietly
 
 TITLE = "Train"
 HERE = Path(__file__).parent
@@ -39,7 +40,7 @@ def train_tab(tab: Any, narrate_with: NarrateWith) -> None:
             new = new_part(line)
         with gr.Column(min_width=280, elem_id="train-runs"):
             watched = runs_part(line)
-    tab.select(lambda state: first_filled(new, state), new.form.state, new.form.outputs(), queue=False, **QUIETLY)
+    tab.select(lambda state: first_filled(new, state), new.form.state, new.form.outputs(), queue=False, **quietly(line))
     wire_runs(watched, tab, on)
     _wire_start(new, watched)
     narrate_with(watched.buttons["narrate"], watched.choice, runs.made_by)
@@ -68,7 +69,7 @@ def _wire_start(new: New, watched: Runs) -> None:
             return [state, status(str(error), "error"), *[gr.skip()] * (len(outputs) - 2)]
         return [state, runs.begun(job), *opened(watched, job.id)[1:]]
 
-    new.start.click(start, form.inputs(), outputs, trigger_mode="once", **QUIETLY).then(
+    new.start.click(start, form.inputs(), outputs, trigger_mode="once", **quietly(watched.status)).then(
         None, js="() => window.training.show('#train-runs')", **QUIETLY)
 
 

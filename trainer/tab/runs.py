@@ -14,13 +14,14 @@ from narrator.catalog import load_variants, read_variant
 from narrator.records import NarratorError
 from narrator.ui.accessibility import status
 from trainer import queue
-from trainer.jobs import CONFIG, LIVE, MANIFEST, Job, job_state, list_jobs
+from trainer.jobs import CONFIG, LIVE, LOG, MANIFEST, Job, job_state, list_jobs
 from trainer.tab import views
 from trainer.tab.places import OFF, runs_folder, training_is_on
 from trainer.tab.watching import Watch, watch
 
 SAMPLES = 8  # held-out examples that are shown
 LIST_S = 5.0  # seconds between two looks at all runs; the watched one is looked at at every tick
+TABLES_S = 30.0  # between two tables of a curve that only grows, so that one can be read in peace
 LOG_LINES = 80
 ACTIONS = {"queued": {"stop", "earlier", "later"}, "running": {"stop"}, "done": {"narrate", "remove"}}
 ENDED = {"resume", "remove"}
@@ -69,6 +70,8 @@ def look(run_id: str | None, seen: Mapping[str, Any] | None = None) -> Look:
     if moved or time.monotonic() - before.get("listed", 0) > LIST_S:
         after |= _listed(parts)
     parts |= _changed(job, found, before, after)
+    if "tables" in parts:
+        after["tabled"] = time.monotonic()
     return Look(seen=after, live=bool(after.get("live")) or job.state in LIVE, running=job.state == "running", **parts)
 
 
@@ -195,7 +198,12 @@ def _listed(parts: dict[str, Any]) -> dict[str, Any]:
 def _marks(job: Job, found: Watch, run_id: str | None) -> dict[str, Any]:
     """What tells the next look whether something has changed."""
     return {"run": run_id, "version": found.version, "state": (job.state, job.position), "told": len(found.milestones),
-            "evaluations": found.evaluations}
+            "evaluations": found.evaluations, "logged": _size(job.folder / LOG)}
+
+
+def _size(path: Path) -> int:
+    """Bytes of the file, 0 where there is none."""
+    return path.stat().st_size if path.exists() else 0
 
 
 def _changed(job: Job, found: Watch, before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
@@ -205,11 +213,14 @@ def _changed(job: Job, found: Watch, before: Mapping[str, Any], after: Mapping[s
     measured = other or moved or before.get("evaluations") != after["evaluations"]
     parts: dict[str, Any] = {}
     if moved or new:
-        parts |= {"facts": views.facts(job, found), "curves": views.curves(found),
-                  "log": views.log(queue.tail(job.folder, LOG_LINES))}
+        parts |= {"facts": views.facts(job, found), "curves": views.curves(found)}
+    if moved or before.get("logged") != after["logged"]:
+        parts["log"] = views.log(queue.tail(job.folder, LOG_LINES))
+    if measured or (new and time.monotonic() - before.get("tabled", 0) > TABLES_S):
+        parts["tables"] = views.tables(found)
     if measured:
         report = views.report(title_of(job), final_scores(job) or found.scores, found.base_scores)
-        parts |= {"tables": views.tables(found), "report": report if job.state == "done" else "",
+        parts |= {"report": report if job.state == "done" else "",
                   "samples": [views.sample(one, place, found.sampled_at)
                               for place, one in enumerate(found.samples[:SAMPLES], start=1)]}
     if moved:

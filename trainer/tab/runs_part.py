@@ -11,7 +11,7 @@ from narrator.ui import handlers
 from narrator.ui.accessibility import status
 from narrator.ui.work import QUIETLY
 from trainer.tab import runs, views
-from trainer.tab.widgets import choice
+from trainer.tab.widgets import choice, quietly
 
 # Seconds between two looks: at a run that runs, while anything waits or runs, and else. An event is on the page after
 # two looks at most, since one may be under way while it is written.
@@ -154,13 +154,13 @@ def opened(parts: Runs, run_id: str | None) -> list[Any]:
 
 def wire_runs(parts: Runs, tab: Any, may: bool) -> None:
     """Looking; and, where a person may, doing."""
-    outputs = parts.outputs()
+    outputs, quiet = parts.outputs(), quietly(parts.status)
     tab.select(lambda run, seen: opened(parts, run), [parts.choice, parts.seen], outputs, js=ASKED_FOR, queue=False,
-               **QUIETLY)
-    parts.choice.input(lambda run: opened(parts, run), parts.choice, outputs, queue=False, **QUIETLY)
+               **quiet)
+    parts.choice.input(lambda run: opened(parts, run), parts.choice, outputs, queue=False, **quiet)
     parts.choice.change(None, parts.choice, None, js=KEEP, **QUIETLY)
     parts.timer.tick(lambda run, seen: shown(parts, runs.look(run, seen)), [parts.choice, parts.seen], outputs,
-                     queue=False, trigger_mode="once", **QUIETLY)
+                     queue=False, trigger_mode="once", **quiet)
     _wire_speaking(parts)
     if may:
         _wire_doing(parts)
@@ -169,7 +169,7 @@ def wire_runs(parts: Runs, tab: Any, may: bool) -> None:
 def _wire_doing(parts: Runs) -> None:
     import gradio as gr
 
-    outputs = parts.outputs()
+    outputs, quiet = parts.outputs(), quietly(parts.status)
 
     def then_look(act: Callable[[str | None], str]) -> Callable[[str | None], list[Any]]:
         def both(run: str | None) -> list[Any]:
@@ -190,14 +190,14 @@ def _wire_doing(parts: Runs) -> None:
         "stop": runs.stop, "resume": runs.resume, "earlier": lambda run: runs.move(run, -1),
         "later": lambda run: runs.move(run, 1)}
     for name, act in acts.items():
-        parts.buttons[name].click(then_look(act), parts.choice, outputs, trigger_mode="once", **QUIETLY).then(
+        parts.buttons[name].click(then_look(act), parts.choice, outputs, trigger_mode="once", **quiet).then(
             None, js=GO_ON, **QUIETLY)
     parts.buttons["remove"].click(ask, parts.choice, [parts.asking, parts.question, parts.status], queue=False,
                                   **QUIETLY).then(None, js=ASK, **QUIETLY)
     gr.on([parts.keep.click, parts.yes.click, parts.choice.input], lambda: gr.Group(visible=False), None, parts.asking,
           queue=False, **QUIETLY)
     parts.keep.click(None, js=GO_ON, **QUIETLY)
-    parts.yes.click(then_look(runs.remove), parts.choice, outputs, trigger_mode="once", **QUIETLY).then(
+    parts.yes.click(then_look(runs.remove), parts.choice, outputs, trigger_mode="once", **quiet).then(
         None, js=GO_ON, **QUIETLY)
 
 

@@ -117,8 +117,9 @@ def checked(state: State) -> TrainingConfig:
 
 
 def as_text(state: State) -> tuple[str, str]:
-    """(YAML, command) that do the same in a terminal."""
-    return to_yaml(state["draft"]), command(state["draft"], Path(state["root"]))
+    """(YAML, command) that do the same in a terminal. The YAML names the command, so that both are saved together."""
+    line = command(state["draft"], Path(state["root"]))
+    return f"# {line}\n{to_yaml(state['draft'])}", line
 
 
 def launched(state: State, kind: str, machines: float | None, processes: float | None, host: str) -> list[str]:
