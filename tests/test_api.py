@@ -1,7 +1,5 @@
 """The named endpoints through the clients that people use: gradio_client and plain HTTP."""
 
-import shutil
-import tempfile
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -142,16 +140,3 @@ def test_no_side_door(address: str, path: str) -> None:
 def test_a_foreign_host_name_is_refused(address: str) -> None:
     status, text = post(address, "gradio_api/call/describe", {"data": [None]}, host="evil.example")
     assert status == 400 and "NARRATOR_HOSTS" in text
-
-
-def test_the_example_of_the_readme_runs(root: Path, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                        capsys: pytest.CaptureFixture[str]) -> None:
-    """As it stands there, except for where the page is; last, when the page is warm: a client waits 5 s for a reply."""
-    example = (root / "README.md").read_text(encoding="utf-8").partition("```python\n")[2].partition("```")[0]
-    assert "http://127.0.0.1:7860" in example
-    shutil.copy(CAT, tmp_path / "photo.jpg")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    exec(example.replace("http://127.0.0.1:7860", address), {})
-    text, sound = capsys.readouterr().out.strip().splitlines()[-2:]
-    assert len(text) > 3 and loudness(Path(sound))[1] > 300
