@@ -230,13 +230,14 @@ def test_visitors_of_a_shared_page_never_meet(chromium: Any, tmp_path: Path) -> 
         look(ada, "asked by Ada")
         hers, = (server.folder / "history" / "visitors").iterdir()
         Votes(Shelf(hers / "votes", shared=True)).keep(
-            Vote(variants=("a-sayer", "other"), texts=("Hers.", "A cat."), outcome="tie"))
+            Vote(variants=("a-sayer", "other"), texts=("Her vote.", "A cat."), outcome="tie"))
         Corrections(Shelf(hers / "corrections", shared=True)).keep(
-            open_picture(CAT), before="A dog.", after="Hers, a cat.", variant="a-sayer")
+            open_picture(CAT), before="A dog.", after="Her correction.", variant="a-sayer")
         look(bob, "No narration is kept yet")
-        for kind, none in (("Votes", "No vote is kept yet"), ("Corrections", "No correction is kept yet")):
+        for kind, own, none in (("Votes", "Her vote.", "No vote is kept yet"),
+                                ("Corrections", "Her correction.", "No correction is kept yet")):
             pick(ada, "history-kind", kind)
-            shows(ada, "Hers")
+            shows(ada, own)
             pick(bob, "history-kind", kind)
             shows(bob, none)
         pick(bob, "history-kind", "Narrations")
