@@ -17,7 +17,7 @@ from trainer.config import parse_config
 from trainer.events import EventLog, read_events
 from trainer.recipes import curriculum
 from trainer.recipes.lora import trainable
-from trainer.recipes.pairs import PROMPTS, Answers, ask, collate, encode, held_out_pairs, neat
+from trainer.recipes.pairs import PROMPTS, Answers, ask, collate, encode, held_out_pairs, kept, neat
 from trainer.recipes.teacher import IGNORED
 from trainer.scenes import Scene
 
@@ -122,6 +122,22 @@ def test_only_the_most_vivid_captions_are_answers(data, tmp_path, tokenizer) -> 
     assert len(Answers(scenes, tokenizer, 48).items) == 6
     assert all(adjectives(scenes[row].texts[text])[0] >= 2 for row, text in
                Answers(scenes, tokenizer, 48, vivid=0.34).items)
+
+
+def test_a_caption_that_is_asked_for_faithfully_holds_the_words_of_its_prompt(tokenizer) -> None:
+    scenes = [Scene(key="a", texts=("A brown dog runs on the grass .", "a big dog is on grass", "An animal outside")),
+              Scene(key="b", texts=("what I wrote",), prompt="of a boat")]
+    faithful = Answers(scenes, tokenizer, 48, faithful=True)
+    assert faithful.items == [(0, 0), (0, 1), (1, 0)]  # nothing that others say stands in "An animal outside"
+    assert kept(scenes[0], 0) == ["grass"] and set(kept(scenes[0], 1)) == {"the grass"}
+    draw = random.Random(1)
+    asked = [ask(scenes[0], 1, draw, faithful=True) for _ in range(200)]
+    assert set(asked) == {prompt.format("the grass") for prompt in PROMPTS}
+    assert ask(scenes[1], 0, draw, faithful=True) == "of a boat"
+
+    longer = Scene(key="c", texts=("Two brown dogs by a river", "Two brown dogs swim in a river"))
+    drawn = [ask(longer, 1, draw, faithful=True) for _ in range(400)]
+    assert 0.6 < sum("brown" in prompt for prompt in drawn) / 400 < 0.8  # 9 parts of 13: what asks for more comes oftener
 
 
 def test_the_curriculum_draws_weak_types_more_often(tokenizer, tmp_path) -> None:

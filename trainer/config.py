@@ -66,6 +66,9 @@ class Stage:
                            "mirrored, further ones cropped and lit at random.")
     patch_dropout: float = knob(0.0, unit="share of the patches", low=0.0, high=0.9,
                                 says="Patches of a picture that are left out at each step.")
+    faithful: bool = knob(False, says=(
+        "Whether a caption is asked for only by phrases of the others whose words it holds too, so that a narrator of "
+        "prompts learns to keep to what it is asked about."))
     evaluations: int = knob(4, unit="times", low=1, high=1000,
                             says="Evaluations on dev (and checkpoints) in the stage.")
     patience: int = knob(3, unit="evaluations", low=1, high=1000, says="Stop after this many without a better one.")

@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
 
 
 def found(folder: Path) -> Batch:
-    """The batch of a folder `<shelf>/work/<id>`."""
+    """The batch whose folder it is: named by its id, two below the shelf's."""
     batches = Batches()
     batches.shelf = Shelf(folder.parent.parent)
     return batches.get(folder.name)

@@ -19,7 +19,7 @@ from narrator.ui.batch_view import NO_BATCH
 from narrator.ui.fields import choice
 from narrator.ui.handlers import unexpected
 from narrator.ui.picture_input import files_input
-from narrator.ui.work import QUIETLY
+from narrator.ui.work import QUIETLY, quietly
 
 BUTTONS = {"stop": "Cancel", "resume": "Resume", "retry": "Try the failed ones again", "remove": "Delete …"}
 BUSY = status("", "busy").partition("><")[0]  # how the line of what has begun begins
@@ -102,11 +102,12 @@ def _rows(watch: Watch) -> None:
 def wire_watch(watch: Watch, tab: Any) -> None:
     """Looking, and doing."""
     outputs, inputs = watch.outputs(), [watch.visitor, watch.choice, watch.page]
-    tab.select(lambda *given: opened(watch, *given), inputs, outputs, queue=False, **QUIETLY)
+    quiet = quietly(watch.status)
+    tab.select(lambda *given: opened(watch, *given), inputs, outputs, queue=False, **quiet)
     watch.choice.input(lambda visitor, batch, page: opened(watch, visitor, batch), inputs, outputs, queue=False,
-                       **QUIETLY)
+                       **quiet)
     watch.timer.tick(lambda *given: shown(watch, batches.look(*given)), [*inputs, watch.seen], outputs, queue=False,
-                     trigger_mode="once", **QUIETLY)
+                     trigger_mode="once", **quiet)
     turns: tuple[tuple[Any, Callable[[int, Any], int]], ...] = (
         (watch.back.click, lambda page, asked: page - 1), (watch.on.click, lambda page, asked: page + 1),
         (watch.at.submit, lambda page, asked: int(asked or 1)))

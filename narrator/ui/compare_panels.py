@@ -12,7 +12,7 @@ from narrator.ui.compare_handlers import Made
 from narrator.ui.compare_parts import PLACES, CompareParts, updates
 from narrator.ui.compare_sharing import Opened
 from narrator.ui.compare_voting import BAD, NONE, TIE
-from narrator.ui.work import QUIETLY
+from narrator.ui.work import QUIETLY, quietly
 
 KEYS = ('<p class="keys">Keys, while the focus is here or on a description: the number of the best one, '
         "<kbd>T</kbd> for a tie, <kbd>B</kbd> for all bad.</p>")
@@ -119,8 +119,9 @@ def wire_sharing(parts: CompareParts, page: Any, tabs: Any, ended: tuple[Any, An
             parts.choose_whose, parts.owners, parts.blind, *parts.settings]
     assert len(form) == len(parts.variants) + 8 + len(knobs(GenerationSettings))
     opened = parts.file.upload(lambda paths: fill(compare_sharing.open_file(paths)), parts.file,
-                               [*parts.outputs(), *form], **QUIETLY)
-    arrived = page.load(arrive, parts.arrived, [tabs, *parts.outputs(), *form], js=ARRIVED, **QUIETLY)
+                               [*parts.outputs(), *form], **quietly(parts.status))
+    arrived = page.load(arrive, parts.arrived, [tabs, *parts.outputs(), *form], js=ARRIVED,
+                        **quietly(parts.status))
     changed = parts.pictured.input(lambda: [gr.DownloadButton(interactive=False)] * 2, None, [parts.html, parts.json],
                                    queue=False, **QUIETLY)  # until they hold what was asked for
     for event in (*ended, opened.success, arrived.success, changed.then):

@@ -12,7 +12,7 @@ from narrator.ui import evaluate_view as views
 from narrator.ui.accessibility import status
 from narrator.ui.evaluate_results import Results, results_shown
 from narrator.ui.fields import choice
-from narrator.ui.work import QUIETLY
+from narrator.ui.work import QUIETLY, quietly
 
 SOON_S, SELDOM_S = 1.0, 5.0  # seconds between two looks: while something runs, and else
 BUTTONS = {"stop": "Cancel", "resume": "Resume", "card": "Put into the model cards", "remove": "Delete …"}
@@ -122,10 +122,11 @@ def wire_runs(parts: Runs, tab: Any) -> None:
     def watch(run: str | None, visitor: Any) -> list[Any]:
         return opened(parts, run, visitor)
 
-    tab.select(watch, asked, outputs, js=ASKED_FOR, queue=False, **QUIETLY)
-    parts.choice.input(watch, asked, outputs, queue=False, **QUIETLY)
+    quiet = quietly(parts.status)
+    tab.select(watch, asked, outputs, js=ASKED_FOR, queue=False, **quiet)
+    parts.choice.input(watch, asked, outputs, queue=False, **quiet)
     parts.choice.change(None, parts.choice, None, js=KEEP, **QUIETLY)
-    parts.timer.tick(again, [*asked, parts.seen], outputs, queue=False, trigger_mode="once", **QUIETLY)
+    parts.timer.tick(again, [*asked, parts.seen], outputs, queue=False, trigger_mode="once", **quiet)
     for name, act in (("stop", handlers.stop), ("resume", handlers.resume), ("card", handlers.to_cards)):
         parts.buttons[name].click(then_look(act), asked, outputs, trigger_mode="once", **QUIETLY).then(
             None, js=GO_ON, **QUIETLY)

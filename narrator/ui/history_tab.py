@@ -13,7 +13,7 @@ from narrator.ui.accessibility import status
 from narrator.ui.filing import ALL, NOTHING, wants
 from narrator.ui.parts import Parts as NarrateParts
 from narrator.ui.reopening import opened, targets, updates
-from narrator.ui.work import QUIETLY
+from narrator.ui.work import QUIETLY, quietly
 
 GO_ON = "() => window.past.goOn()"  # a button that was pressed may be gone
 ASK = "() => window.past.focus('#history-no')"
@@ -158,7 +158,7 @@ def _wire_listing(parts: Parts, tab: Any) -> None:
         return turned
 
     shown = [parts.status, *parts.shown()]
-    tab.select(_listed, parts.asked(), shown, queue=False, **QUIETLY)
+    tab.select(_listed, parts.asked(), shown, queue=False, **quietly(parts.status))
     gr.on([parts.search.click, parts.words.submit, parts.kind.input], first, parts.asked(), shown,
           trigger_mode="always_last", **QUIETLY)
     parts.kind.input(lambda: (gr.Column(visible=False), gr.Audio(value=None, visible="hidden")), None,

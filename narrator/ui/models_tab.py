@@ -12,7 +12,7 @@ from narrator.ui import models_handlers as handlers
 from narrator.ui import models_view as views
 from narrator.ui.accessibility import status
 from narrator.ui.models_sharing import sharing
-from narrator.ui.work import QUIETLY
+from narrator.ui.work import QUIETLY, quietly
 
 TICK_S = 0.5
 BUSY = status("", "busy").partition("><")[0]  # how the line of what has begun begins
@@ -123,11 +123,12 @@ def _wire(parts: Parts, tab: Any) -> None:
         rest = [gr.skip()] * (len(parts.shown()) - 2)
         return [gr.skip(), gr.skip(), views.bar(handlers.entry(variant_id)), *rest]
 
-    tab.select(look, parts.choice, [parts.choice, *parts.shown()], queue=False, **QUIETLY)
+    quiet = quietly(parts.status)
+    tab.select(look, parts.choice, [parts.choice, *parts.shown()], queue=False, **quiet)
     parts.choice.input(lambda variant_id: _panel(parts, variant_id), parts.choice, parts.shown(), queue=False,
-                       **QUIETLY)
+                       **quiet)
     parts.timer.tick(tick, [parts.choice, parts.watched], [parts.status, *parts.shown()], queue=False,
-                     trigger_mode="once", **QUIETLY)
+                     trigger_mode="once", **quiet)
     _wire_slow(parts, parts.buttons["load"], handlers.load)
 
 

@@ -15,6 +15,12 @@ FLUSH_S = 0.05  # seconds between two looks; more often, the page's own messages
 _END = object()
 
 
+def quietly(line: Any) -> dict[str, Any]:
+    """QUIETLY for an event with many outputs. line: the status line, which alone is told how the event goes: the page
+    would redraw every output of every event that there has been, at each further event."""
+    return QUIETLY | {"show_progress_on": line}
+
+
 async def newest(start: Callable[[threading.Event], Iterator[Any]]) -> AsyncIterator[Any]:
     """Yield the newest item of `start(stop)` every 50 ms at most, and its last one; its error is raised here.
 

@@ -52,7 +52,7 @@ class CausalLMRecipe(Recipe):
         self.read_more(strict=strict)
         self.tokenizer = self._tokenizer()
         self.answers: Answers | None = None  # what is being learned from
-        self._made: dict[bool, Answers] = {}  # with and without repeats
+        self._made: dict[tuple[bool, bool], Answers] = {}  # with and without repeats, faithful or not
 
     def prepare(self) -> tuple[Any, Callable[..., Any]]:
         """The model before its first step, and the collator."""
@@ -216,10 +216,12 @@ class CausalLMRecipe(Recipe):
                                 "or more.")
 
     def _answers(self, stage: Stage) -> Answers:
-        if stage.repeat not in self._made:
+        kind = stage.repeat, stage.faithful
+        if kind not in self._made:
             rows = [scene for source, found in self.learned for scene in found * (source.repeat if stage.repeat else 1)]
-            self._made[stage.repeat] = Answers(rows, self.tokenizer, self.config.max_tokens, vivid=self.config.vivid)
-        return self._made[stage.repeat]
+            self._made[kind] = Answers(rows, self.tokenizer, self.config.max_tokens, vivid=self.config.vivid,
+                                       faithful=stage.faithful)
+        return self._made[kind]
 
     def _start(self) -> Any:
         """The base, or random weights."""

@@ -30,6 +30,7 @@ PAD, START, END = "<pad>", "<s>", "</s>"
 TEMPLATE = ("{% if bos_token %}{{ bos_token }}{% endif %}{% for message in messages %}{{ message['content'] }}"
             "{{ '\\n' if message['role'] == 'user' else eos_token }}{% endfor %}")
 PROMPTS = ("Describe this image: {}", "What do you see in this picture: {}", "Generate a caption: {}", "{}")
+_ARTICLES = ("a", "an", "the")
 _SHORT = 5  # words: the adjectives of a shorter caption say little about how vivid it is
 Item = dict[str, Any]
 phrases = functools.cache(noun_phrases)
@@ -38,14 +39,17 @@ phrases = functools.cache(noun_phrases)
 class Answers(Dataset):
     """Prompt and answer as tokens: each text of each scene is an answer once an epoch."""
 
-    def __init__(self, scenes: Sequence[Scene], tokenizer: Any, longest: int, *, vivid: float = 1.0) -> None:
+    def __init__(self, scenes: Sequence[Scene], tokenizer: Any, longest: int, *, vivid: float = 1.0,
+                 faithful: bool = False) -> None:
         """longest: tokens. vivid: only this share of the captions, those with the most adjectives a word, are
-        answers."""
-        self.scenes, self.tokenizer, self.longest = scenes, tokenizer, longest
+        answers. faithful: a caption is asked for by phrases whose words it holds, or not at all."""
+        self.scenes, self.tokenizer, self.longest, self.faithful = scenes, tokenizer, longest, faithful
         self.items = [(row, text) for row, scene in enumerate(scenes) if answerable(scene)
                       for text in range(len(scene.texts))]
         if vivid < 1.0:
             self.items = _most_vivid(scenes, self.items, vivid)
+        if faithful:
+            self.items = [(row, text) for row, text in self.items if scenes[row].prompt or kept(scenes[row], text)]
         self.shares: list[float] | None = None  # cumulated, of each item, once types of scene differ in weight
 
     def __len__(self) -> int:
@@ -56,7 +60,7 @@ class Answers(Dataset):
             index = random.choices(range(len(self.items)), cum_weights=self.shares)[0]
         row, text = self.items[index]
         scene = self.scenes[row]
-        prompt = ask(scene, text, random)
+        prompt = ask(scene, text, random, faithful=self.faithful)
         ids, start = encode(self.tokenizer, prompt, answer(scene, text), self.longest)
         return {"ids": ids, "start": start}
 
@@ -75,15 +79,26 @@ def answerable(scene: Scene) -> bool:
     return bool(scene.prompt) or len(scene.texts) > 1
 
 
-def ask(scene: Scene, answered: int, draw: Any) -> str:
+def ask(scene: Scene, answered: int, draw: Any, *, faithful: bool = False) -> str:
     """The scene's own prompt, or a phrase of a caption other than the answered one, in one of PROMPTS.
 
-    draw: the module `random` or a generator of it.
+    draw: the module `random` or a generator of it. faithful: one of `kept`.
     """
     if scene.prompt:
         return scene.prompt
+    if faithful:
+        found = kept(scene, answered)
+        lengths = [len(phrase.split()) ** 2 for phrase in found]  # "a brown dog" asks for more than "a dog" does
+        return str(draw.choice(PROMPTS)).format(draw.choices(found, lengths)[0])
     shown = draw.choice([text for place, text in enumerate(scene.texts) if place != answered])
     return _about(shown, draw)
+
+
+def kept(scene: Scene, answered: int) -> list[str]:
+    """The phrases of the other captions whose words, but for articles, the answered one holds too."""
+    words = set(ptb_tokens(scene.texts[answered]))
+    return [phrase for place, text in enumerate(scene.texts) if place != answered for phrase in phrases(text)
+            if words.issuperset(word for word in phrase.split() if word not in _ARTICLES)]
 
 
 def answer(scene: Scene, text: int) -> str:

@@ -13,7 +13,7 @@ from narrator.records import NarratorError
 from narrator.ui.accessibility import status
 from narrator.ui.handlers import unexpected
 from narrator.ui.limits import alone
-from narrator.ui.work import QUIETLY
+from narrator.ui.work import QUIETLY, quietly
 from trainer.tab import data_sources as sources
 from trainer.tab import starts, views
 from trainer.tab.form import Form, first_controls, further_controls
@@ -21,13 +21,14 @@ from trainer.tab.several_part import several_part
 from trainer.tab.starting import DEFAULT, start_from, summary
 from trainer.tab.starting import starts as entries
 from trainer.tab.uploads_part import uploads_part, wire_uploads
-from trainer.tab.widgets import choice, quietly, upload_area, upload_button
+from trainer.tab.widgets import choice, upload_area, upload_button
 
 FORMATS = ("A zip, or pictures with a .txt of the same name each, or with one file of texts: CSV, JSON lines, COCO, "
            "Karpathy or LLaVA-Instruct.")
 HUB = (("name", "Data set", "", "owner/name"), ("train", "Split to learn from", "train", ""),
        ("dev", "Held-out split", "validation", ""))
 SAVE = "(text, name) => window.training.save(text, name)"
+FOLLOW = "() => window.training.follow()"
 TO_UPLOAD = "() => window.training.goOn('#train-upload button', true)"
 Step = Callable[[dict[str, Any], Mapping[Any, Any]], dict[str, Any]]
 
@@ -53,6 +54,8 @@ class New:
     start: Any = None
     findings: Any = None
     text_part: Any = None
+    follow: Any = None  # pressed by the page when a setting changes while YAML and command are in sight: Gradio redraws
+    # what an event was given at every later event, and this one is given the whole form
     yaml: Any = None
     command: Any = None
     yaml_file: Any = None
@@ -119,6 +122,7 @@ def _text(new: New) -> None:
         new.command = gr.Textbox(label="The same in a terminal, beside the saved file", lines=1, max_lines=4,
                                  elem_id="train-command", interactive=True)
         new.told = gr.State(None)
+        new.follow = gr.Button("Follow", visible="hidden", elem_id="train-follow")
 
 
 def _wire(new: New) -> None:
@@ -221,8 +225,8 @@ def _wire_text(new: New) -> None:
 
     new.text_part.expand(write, form.inputs(), text, **QUIETLY)
     new.text_part.collapse(lambda: None, None, new.told, queue=False, **QUIETLY)
-    gr.on([control.change for control in form.controls.values()], follow, shown, text, queue=False,
-          trigger_mode="always_last", **QUIETLY)
+    gr.on([control.change for control in form.controls.values()], None, js=FOLLOW, **QUIETLY)
+    new.follow.click(follow, shown, text, queue=False, trigger_mode="always_last", **QUIETLY)
     new.save_yaml.click(follow, shown, text, queue=False, **QUIETLY).then(
         None, [new.yaml, form.controls["name"]], None, js=SAVE, **QUIETLY)
 

@@ -9,11 +9,10 @@ from typing import Any
 
 from narrator.records import NarratorError
 from narrator.ui.accessibility import status
-from narrator.ui.work import QUIETLY
+from narrator.ui.work import QUIETLY, quietly
 from trainer.tab import places, runs, starts
 from trainer.tab.new_part import New, new_part
 from trainer.tab.runs_part import Runs, opened, runs_part, wire_runs
-from trainer.tab.widgets import quietly
 
 TITLE = "Train"
 HERE = Path(__file__).parent

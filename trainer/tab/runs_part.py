@@ -9,9 +9,9 @@ from typing import Any
 from narrator.records import NarratorError
 from narrator.ui import handlers
 from narrator.ui.accessibility import status
-from narrator.ui.work import QUIETLY
+from narrator.ui.work import QUIETLY, quietly
 from trainer.tab import runs, views
-from trainer.tab.widgets import choice, quietly
+from trainer.tab.widgets import choice
 
 # Seconds between two looks: at a run that runs, while anything waits or runs, and else. An event is on the page after
 # two looks at most, since one may be under way while it is written.

@@ -21,6 +21,9 @@
     goOn, show,
     asked: () => address("run"),
     keep: (run) => keep("run", run),
+    follow() { // only what is in sight; the server is not asked otherwise
+      if (document.querySelector("#train-text .label-wrap.open")) document.querySelector("#train-follow")?.click();
+    },
     play: player("#train-sound", () => tell("The sound is ready. Press play.")),
     save(text, name) {
       if (!text) { tell("There are no settings to save yet."); return; }

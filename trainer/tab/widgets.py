@@ -8,16 +8,9 @@ from typing import Any
 
 from narrator.records import NarratorError
 from narrator.ui.fields import choice
-from narrator.ui.work import QUIETLY
 from narrator.uploads import uploaded_path
 
-__all__ = ["choice", "quietly", "upload_area", "upload_button"]
-
-
-def quietly(line: Any) -> dict[str, Any]:
-    """QUIETLY for an event with many outputs. line: the status line, which alone is told how the event goes: the page
-    would redraw every output of every event that there has been, at each look at a run."""
-    return QUIETLY | {"show_progress_on": line}
+__all__ = ["choice", "upload_area", "upload_button"]
 
 
 def upload_area(**options: Any) -> Any:
