@@ -137,7 +137,7 @@ def test_a_caption_that_is_asked_for_faithfully_holds_the_words_of_its_prompt(to
 
     longer = Scene(key="c", texts=("Two brown dogs by a river", "Two brown dogs swim in a river"))
     drawn = [ask(longer, 1, draw, faithful=True) for _ in range(400)]
-    assert 0.6 < sum("brown" in prompt for prompt in drawn) / 400 < 0.8  # 9 parts of 13: what asks for more comes oftener
+    assert 0.6 < sum("brown" in prompt for prompt in drawn) / 400 < 0.8  # 9 parts of 13
 
 
 def test_the_curriculum_draws_weak_types_more_often(tokenizer, tmp_path) -> None:
