@@ -263,6 +263,18 @@ def test_every_example_has_its_credit() -> None:
     assert len(pictures) >= 4 and all(f"`pictures/{path.name}`" in credits for path in pictures)
 
 
+def test_an_idle_page_looks_seldom_into_its_queue() -> None:
+    """Gradio's own fields: one of another name in a later release would be set and never read."""
+    import gradio as gr
+    from gradio.queueing import Queue
+
+    from narrator.ui import build_page
+
+    names = ("sleep_when_free", "progress_update_sleep_when_free")
+    fresh = vars(Queue(False, 1, 1.0, 1, gr.Blocks()))
+    assert all(vars(build_page()._queue)[name] >= 0.01 and name in fresh for name in names)
+
+
 def test_a_page_without_voice_or_variant_says_so(variants: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole page is built without them; nothing to press is left that could not work."""
     from narrator.ui import build_page

@@ -14,7 +14,7 @@ import pytest
 from serving import Server
 
 from browser.conftest import PHONE, WAIT_MS, WIDE, Visit
-from browser.training_page import LISTEN, STATES, Train, write_states
+from browser.training_page import LISTEN, STATES, Train, one_waiting, write_states
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Visit]
@@ -225,6 +225,12 @@ def test_axe_finds_nothing_in_any_state(visit: Open, states: Path, size: tuple[i
         assert page.locator(".sample-row:visible").count() == 3
         assert "<b>" in page.inner_text("#train-sample-1")
         assert page.url.endswith(f"?run={name}")
+    with one_waiting(states) as name:
+        page.wait_for_function("document.querySelector('#train-overview').innerText.includes('Waiting, number 1')")
+        train.watch(name)
+        page.wait_for_selector("#train-earlier")
+        found += train.violations("queued")
+        assert not train.sideways()
     assert found == []
 
 

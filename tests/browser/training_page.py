@@ -18,14 +18,17 @@ from training import PRESET
 
 from browser.conftest import WAIT_MS, Visit
 from narrator.processes import record
+from trainer.claims import home
 from trainer.events import EventLog
 from trainer.failures import disk_sentence
+from trainer.jobs import QUEUED
+from trainer.queue import WORKER
 from trainer.tab.views import title
 
 CAPTIONS = ("A cat looks up.", "A cup of coffee.", "Old coins on a page.", "A rocket starts.", "A man with a camera.",
             "An astronaut smiles.", "A cat in the sun.", "A cup on a table.")
 STATES = {"failed": "tiny-20260101T000000Z", "running": "tiny-20260102T000000Z", "done": "tiny-20260103T000000Z",
-          "interrupted": "tiny-20260104T000000Z"}
+          "interrupted": "tiny-20260104T000000Z", "stopped": "tiny-20260105T000000Z"}
 # What a screen reader hears of the status line, in order.
 LISTEN = """() => { window.heard = []; const line = document.querySelector("#train-status");
     new MutationObserver(() => { const text = line.innerText.trim();
@@ -68,8 +71,8 @@ def write_training(folder: Path) -> None:
 
 
 def write_states(folder: Path) -> Path:
-    """The page's folder of runs, with one that a full disk has ended, one that runs, a finished one and one that broke
-    off, as their folders tell."""
+    """The page's folder of runs, with one that a full disk has ended, one that runs, a finished one, one that broke
+    off and one that was stopped, as their folders tell."""
     for state, name in STATES.items():
         run = folder / "runs" / name
         run.mkdir(parents=True)
@@ -79,11 +82,28 @@ def write_states(folder: Path) -> Path:
             _write_events(log, str(folder / "p0.jpg"))
             if state == "failed":
                 log.append("failed", message=disk_sentence(run, 24))
+            if state == "stopped":
+                log.append("stopped", checkpoint=True)
     record(folder / "runs" / STATES["running"] / "process.json")  # this process
     made = folder / "checkpoints" / "tiny-captioner"
     manifest = yaml.safe_load((made / "variant.yaml").read_text()) | {"source": str(made)}
     (folder / "runs" / STATES["done"] / "variant.yaml").write_text(yaml.safe_dump(manifest))
     return folder / "runs"
+
+
+@contextlib.contextmanager
+def one_waiting(runs: Path) -> Iterator[str]:
+    """The name of a run in the queue, which nobody begins: this process stands as the queue's worker."""
+    name = "tiny-20260106T000000Z"
+    shutil.copytree(runs / STATES["interrupted"], runs / name)
+    (runs / name / "events.jsonl").unlink()
+    record(home(runs) / WORKER)
+    (runs / name / QUEUED).write_text(json.dumps({"place": 1.0, "since": 1.0}))
+    try:
+        yield name
+    finally:
+        shutil.rmtree(runs / name)
+        (home(runs) / WORKER).unlink()
 
 
 def _write_events(log: EventLog, picture: str) -> None:
