@@ -73,7 +73,7 @@ def planned(held: Held, data_root: Path, work: Path, limit: int | None) -> Itera
     from trainer.held_out import write
 
     config = load_config(ROOT / "trainer" / "presets" / f"{held.preset}.yaml", [])
-    for path, _ in write(config, data_root, work / "rows"):
+    for path, _ in write(config, data_root, work / "rows" / held.preset):
         yield f"{held.name}-{path.stem}", Plan(variants=held.variants, data=path, data_name=path.name, limit=limit)
 
 
@@ -127,7 +127,9 @@ def document(found: Sequence[tuple[Held, Report]], command: str) -> str:
         "the more words are found in them: only figures of the same pictures compare."]
     for held, report in found:
         first = f", the first {report.plan.limit:,}" if report.plan.limit else ""
-        parts += [f"## {held.title}", f"{report.plan.name}{first}: {report.n_rows:,} {report.what}, "
+        several = sum(one is held for one, _ in found) > 1
+        title = f"{held.title}: {report.plan.name}" if several else held.title
+        parts += [f"## {title}", f"{report.plan.name}{first}: {report.n_rows:,} {report.what}, "
                   f"{report.references:.1f} references each{_beams(report)}.", *results(report, 3)]
         rows = load_rows(report.folder)
         worst = outliers(report, rows)

@@ -255,6 +255,13 @@ def test_an_event_is_shown_by_the_next_look_and_told_once_a_sample_is_spoken(vis
     page.wait_for_function(f"window.ticks > {begun + 2}", timeout=WAIT_MS)
     heard = page.evaluate("window.heard")
     assert len(heard) == len(set(heard)) <= 2 and "Step 40" in heard[-1]  # each once; four steps say nothing
+    page.evaluate("Object.defineProperty(document, 'hidden', {value: true, configurable: true})")  # behind others
+    page.wait_for_timeout(2000)  # for a look that is under way
+    begun = page.evaluate("window.ticks")
+    page.wait_for_timeout(3000)
+    assert page.evaluate("window.ticks") == begun
+    page.evaluate("delete document.hidden")
+    page.wait_for_function(f"window.ticks > {begun}", timeout=WAIT_MS)
     assert page.get_attribute("#train-speak-2", "aria-label") == "Speak the words about picture 2"
     page.click("#train-speak-2")
     train.says("Speaking, ")

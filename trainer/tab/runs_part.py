@@ -24,6 +24,7 @@ ASKED_FOR = "(run, seen) => [window.training.asked() || run, seen]"
 GO_ON = "() => window.training.goOn('#train-actions button')"
 ASK = "() => window.training.goOn('#train-keep', true)"
 PLAY = "() => window.training.play()"
+LOOK = "() => window.training.look()"
 
 
 @dataclasses.dataclass
@@ -49,6 +50,7 @@ class Runs:
     overview: Any = None
     detail: Any = None  # all that is about the watched run
     timer: Any = None
+    look: Any = None  # pressed by the page at each tick of the timer while somebody can see it
 
     def outputs(self) -> list[Any]:
         """What `shown` fills, in its order."""
@@ -71,6 +73,7 @@ def runs_part(line: Any) -> Runs:
                            waveform_options=gr.WaveformOptions(show_recording_waveform=False))
     parts.overview = gr.HTML(views.NO_RUNS, elem_id="train-overview", elem_classes="flat")
     parts.timer = gr.Timer(SELDOM_S, active=False)
+    parts.look = gr.Button("Look", visible="hidden", elem_id="train-look")
     return parts
 
 
@@ -159,7 +162,8 @@ def wire_runs(parts: Runs, tab: Any, may: bool) -> None:
                **quiet)
     parts.choice.input(lambda run: opened(parts, run), parts.choice, outputs, queue=False, **quiet)
     parts.choice.change(None, parts.choice, None, js=KEEP, **QUIETLY)
-    parts.timer.tick(lambda run, seen: shown(parts, runs.look(run, seen)), [parts.choice, parts.seen], outputs,
+    parts.timer.tick(None, js=LOOK, **QUIETLY)
+    parts.look.click(lambda run, seen: shown(parts, runs.look(run, seen)), [parts.choice, parts.seen], outputs,
                      queue=False, trigger_mode="once", **quiet)
     _wire_speaking(parts)
     if may:

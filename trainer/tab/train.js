@@ -21,6 +21,9 @@
     goOn, show,
     asked: () => address("run"),
     keep: (run) => keep("run", run),
+    look() { // in a window behind others it costs the training nothing
+      if (!document.hidden) document.querySelector("#train-look")?.click();
+    },
     follow() { // only what is in sight; the server is not asked otherwise
       if (document.querySelector("#train-text .label-wrap.open")) document.querySelector("#train-follow")?.click();
     },
