@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from narrator.ui.work import QUIETLY
 from trainer.tab.fields import Draft, Field, fields, groups, lists, row_names, show, take
 from trainer.tab.widgets import choice
 
@@ -13,6 +15,7 @@ FIRST = ("name", "stages.epochs", "seed")  # shown to everybody; the rest is fol
 LONG = ("card", "provenance")  # several lines
 TITLES = {"data": "Data to learn from", "dev": "Held-out data", "text": "Captions without pictures",
           "stages": "Stages", "lora": "Adapters (LoRA)"}
+HAND_OVER = "(...values) => JSON.stringify(values)"
 ROWS = {"data": "data set", "dev": "data set", "text": "data set", "stages": "stage"}
 
 
@@ -27,10 +30,20 @@ class Form:
     picks: dict[str, Any] = dataclasses.field(default_factory=dict)  # of each list: which row is shown
     adds: dict[str, Any] = dataclasses.field(default_factory=dict)
     removes: dict[str, Any] = dataclasses.field(default_factory=dict)
+    held: Any = None  # what the widgets hold, as JSON: see `after`
+
+    def after(self, trigger: Callable[..., Any]) -> Callable[..., Any]:
+        """What a handler is wired with that is given `inputs()`: `form.after(button.click)(handler, ...)`.
+
+        The page hands the widgets' values over as one. Gradio's page goes through all that past events were given, at
+        each further event on any tab: the whole form would be there from then on.
+        """
+        then: Callable[..., Any] = trigger(None, self.outputs()[1:], self.held, js=HAND_OVER, **QUIETLY).then
+        return then
 
     def inputs(self) -> set[Any]:
-        """What a handler is given to `read`."""
-        return {self.state, *self.controls.values(), *self.picks.values()}
+        """What a handler is given to `read`; see `after`."""
+        return {self.state, self.held}
 
     def outputs(self) -> list[Any]:
         """What `filled` fills, in its order."""
@@ -38,9 +51,8 @@ class Form:
 
     def read(self, given: Mapping[Any, Any]) -> dict[str, Any]:
         """The state with what the widgets hold now."""
-        state = dict(given[self.state] or self.fresh())
-        shown = {key: given[control] for key, control in self.controls.items()}
-        return state | {"draft": take(state["draft"], state["rows"], shown)}
+        state, values = dict(given[self.state] or self.fresh()), self._values(given)
+        return state | {"draft": take(state["draft"], state["rows"], dict(zip(self.controls, values, strict=False)))}
 
     def filled(self, state: Mapping[str, Any]) -> list[Any]:
         """Updates that make the widgets show the state."""
@@ -58,8 +70,20 @@ class Form:
 
     def picked(self, given: Mapping[Any, Any], name: str) -> int:
         """Which row of that list is chosen."""
-        value = given[self.picks[name]]
+        value = self._values(given)[len(self.controls) + list(self.picks).index(name)]
         return int(value) if isinstance(value, str) and value.isdigit() else 0
+
+    def _values(self, given: Mapping[Any, Any]) -> list[Any]:
+        """Of the widgets, in the order of `outputs`. A crafted request is refused."""
+        import gradio as gr
+
+        try:
+            values = json.loads(given[self.held] or "")
+        except (ValueError, RecursionError):
+            values = None
+        if not isinstance(values, list) or len(values) != len(self.controls) + len(self.picks):
+            raise gr.Error("The form did not come whole. Load the page again.", print_exception=False)
+        return values
 
 
 def control(field: Field) -> Any:

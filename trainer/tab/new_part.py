@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from html import escape
 from pathlib import Path
@@ -70,6 +71,7 @@ def new_part(line: Any) -> New:
 
     new = New(form=Form(fresh=lambda: starts.first_state(DEFAULT)), status=line)
     new.form.state = gr.State(None)
+    new.form.held = gr.Textbox(label="The form", visible="hidden", elem_id="train-held")
     gr.HTML('<h2 class="part">A new training</h2>', elem_classes="flat")
     choices = [(one.title, one.id) for one in entries()]
     new.start_from = choice(choices, value=DEFAULT, label="Start from", elem_id="train-start-from")
@@ -144,7 +146,8 @@ def _wire(new: New) -> None:
         return handle
 
     def on(trigger: Any, step: Step, also: tuple[Any, ...] = (), done: str = "", **more: Any) -> Any:
-        return trigger(changing(step, done), {*form.inputs(), *also}, outputs, **quietly(new.status) | more)
+        return form.after(trigger)(changing(step, done), {*form.inputs(), *also}, outputs,
+                                   **quietly(new.status) | more)
 
     on(new.start_from.input, lambda state, given: starts.choose_start(state, given[new.start_from]), (new.start_from,))
     on(form.controls["recipe"].input, lambda state, given: state)
@@ -196,15 +199,15 @@ def _wire_upload(new: New, outputs: list[Any]) -> None:
             yield [*rest, "", unexpected(error), over]
             raise
 
-    event = new.upload.upload(take, {*form.inputs(), new.upload}, [*outputs, new.upload_leave], concurrency_limit=2,
-                              concurrency_id="train-upload", **quietly(new.status))
+    event = form.after(new.upload.upload)(take, {*form.inputs(), new.upload}, [*outputs, new.upload_leave],
+                                          concurrency_limit=2, concurrency_id="train-upload", **quietly(new.status))
     left = (form.state, new.found, new.upload, new.upload_leave, new.status)
-    new.upload_leave.click(None, cancels=[event], **QUIETLY).then(
+    form.after(new.upload_leave.click(None, cancels=[event], **QUIETLY).then)(
         lambda given: [starts.without_source(form.read(given)), "", None, gr.Button(visible=False),
                        status("The upload was stopped. Nothing of it is kept.", "stopped")],
         {*form.inputs()}, left, queue=False, **QUIETLY).then(None, js=TO_UPLOAD, **QUIETLY)
-    gr.on([new.upload.clear, new.upload.delete], lambda given: [starts.without_source(form.read(given)), ""],
-          {*form.inputs()}, [form.state, new.found], **QUIETLY)
+    form.after(functools.partial(gr.on, [new.upload.clear, new.upload.delete]))(
+        lambda given: [starts.without_source(form.read(given)), ""], form.inputs(), [form.state, new.found], **QUIETLY)
 
 
 def _wire_text(new: New) -> None:
@@ -223,11 +226,11 @@ def _wire_text(new: New) -> None:
         as_told = told is not None and (given[new.yaml] or "").strip() == told.strip()
         return write(given) if as_told else [gr.skip()] * len(text)
 
-    new.text_part.expand(write, form.inputs(), text, **QUIETLY)
+    form.after(new.text_part.expand)(write, form.inputs(), text, **QUIETLY)
     new.text_part.collapse(lambda: None, None, new.told, queue=False, **QUIETLY)
     gr.on([control.change for control in form.controls.values()], None, js=FOLLOW, **QUIETLY)
-    new.follow.click(follow, shown, text, queue=False, trigger_mode="always_last", **QUIETLY)
-    new.save_yaml.click(follow, shown, text, queue=False, **QUIETLY).then(
+    form.after(new.follow.click)(follow, shown, text, queue=False, trigger_mode="always_last", **QUIETLY)
+    form.after(new.save_yaml.click)(follow, shown, text, queue=False, **QUIETLY).then(
         None, [new.yaml, form.controls["name"]], None, js=SAVE, **QUIETLY)
 
 
@@ -248,8 +251,8 @@ def _wire_check(new: New) -> None:
         else:
             yield views.findings(found), status(*starts.check_line(found)), *_buttons(asked, False)
 
-    event = new.check.click(check, form.inputs(), [new.findings, new.status, *asked], concurrency_limit=2,
-                            concurrency_id="train-check", trigger_mode="once", **QUIETLY)
+    event = form.after(new.check.click)(check, form.inputs(), [new.findings, new.status, *asked], concurrency_limit=2,
+                                        concurrency_id="train-check", trigger_mode="once", **QUIETLY)
     new.leave.click(None, cancels=[event], **QUIETLY).then(
         lambda: (status("The check was stopped.", "stopped"), *_buttons(asked, False)), None, [new.status, *asked],
         queue=False, **QUIETLY)

@@ -68,7 +68,7 @@ def _wire_start(new: New, watched: Runs) -> None:
             return [state, status(str(error), "error"), *[gr.skip()] * (len(outputs) - 2)]
         return [state, runs.begun(job), *opened(watched, job.id)[1:]]
 
-    new.start.click(start, form.inputs(), outputs, trigger_mode="once", **quietly(watched.status)).then(
+    form.after(new.start.click)(start, form.inputs(), outputs, trigger_mode="once", **quietly(watched.status)).then(
         None, js="() => window.training.show('#train-runs')", **QUIETLY)
 
 

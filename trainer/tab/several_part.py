@@ -44,4 +44,4 @@ def several_part(form: Form, line: Any) -> None:
         return "\n".join(lines), status("The command is written." if len(lines) == 1 else
                                         f"{len(lines)} commands are written, one for each machine.", "done")
 
-    write.click(written, {*form.inputs(), kind, machines, processes, host}, [command, line], **QUIETLY)
+    form.after(write.click)(written, {*form.inputs(), kind, machines, processes, host}, [command, line], **QUIETLY)
