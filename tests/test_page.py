@@ -215,6 +215,8 @@ def test_leaving_ends_the_voice_and_leaves_no_file(uploads: Path) -> None:
 
 
 def test_a_full_or_locked_folder_for_sounds_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import gradio  # noqa: F401  # reads the variable for good when it is imported first
+
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "file"))
     with pytest.raises(NarratorError, match="No sound can be saved"), new_sound():
