@@ -20,11 +20,11 @@ from narrator.commands.common import (
     settings_of,
     warn,
 )
-from narrator.records import NarratorError
+from narrator.records import NarratorError, Score
 from narrator.settings import GenerationSettings
 
 if TYPE_CHECKING:
-    from narrator.evaluation import Report
+    from narrator.evaluation import Report, Success
 
 SAYS = "measure variants on photographs with captions, on prompts, questions or digits"
 
@@ -121,12 +121,16 @@ def _json(report: Report) -> dict:
     return {"folder": str(report.folder), "data": report.plan.name, "n": report.n_rows,
             "variants": {one.variant: {"n": one.n, "left_out": one.left_out, "scores": scores_json(one.scores),
                                        "measured": scores_json(one.measured),
-                                       "success": {scene: {"n": part.n, **scores_json(
-                                           {name: score for name, score in (("share", part.share), (
-                                               "chance", part.chance), ("people", part.people)) if score is not None})}
+                                       "success": {scene: {"n": part.n, **scores_json(_shares(part))}
                                                    for scene, part in one.success.items()}}
                          for one in report.variants},
             "comparisons": [{"first": one.first, "second": one.second, "metric": one.metric, "n": one.n,
                              **scores_json({"difference": one.difference}), "verdict": one.verdict}
                             for one in report.comparisons],
             "said": report.said, "problems": report.problems}
+
+
+def _shares(part: Success) -> dict[str, Score]:
+    """Of a type of scene, with those of chance and of people where they are known."""
+    found = {"share": part.share, "chance": part.chance, "people": part.people}
+    return {name: score for name, score in found.items() if score is not None}
