@@ -22,7 +22,8 @@ from trainer import queue
 from trainer.events import read_events
 from trainer.jobs import Job, job_state, list_jobs
 
-STRIKES, STRIKES_OF_TORCH = 42, 8  # each of torch costs its import
+STRIKES = {"run": 22, "worker": 12, "submitter": 8}
+STRIKES_OF_TORCH = 8  # each costs its import
 STEPS, JOBS = 120, 5
 LOADING_S = 300  # torch takes seconds, and minutes where others hold the processor
 
@@ -39,12 +40,12 @@ class Striker:
 
     def __init__(self, line: Queue, seed: int) -> None:
         self.line, self.dice = line, random.Random(seed)
-        self.killed = {"run": 0, "worker": 0, "submitter": 0}
+        self.left = dict(STRIKES)
         self.requests: list[str] = []
         (line.home / "quick.yaml").write_text(json.dumps(quick("asked", steps=10)))
 
     def strike(self) -> None:
-        line, victim = self.line, self.dice.choice(["run", "run", "worker", "submitter"])
+        line, (victim,) = self.line, self.dice.choices(list(self.left), list(self.left.values()))
         if victim == "submitter":
             self.submitter()
             return
@@ -52,7 +53,7 @@ class Striker:
         pid = line.worker() if victim == "worker" else next((job.pid for job in list_jobs(line.runs) if job.pid), None)
         if pid is not None:
             kill(pid)
-            self.killed[victim] += 1
+            self.left[victim] -= 1
 
     def submitter(self) -> None:
         """`trainer start`, killed on its way; whoever asked does not know whether it came through and asks again."""
@@ -61,7 +62,7 @@ class Striker:
         process = command("start", line.home / "quick.yaml", "--data-root", line.home, "--runs", line.runs,
                           "--checkpoints", line.home / "checkpoints", "--request", request)
         time.sleep(self.dice.uniform(0, 1.0))
-        self.killed["submitter"] += process.poll() is None
+        self.left["submitter"] -= process.poll() is None  # where the machine is fast it is often done by then
         process.kill()
         process.communicate()
         line.submit("asked", steps=10, request=request)
@@ -79,12 +80,11 @@ def test_kills_of_worker_run_and_submitter(line: Queue) -> None:
     striker = Striker(line, seed=50)
     for number in range(JOBS):
         line.submit(f"job-{number}", steps=STEPS, step_s=0.02, every=7)
-    while sum(striker.killed.values()) < STRIKES:
+    while any(striker.left.values()):
         striker.strike()
         striker.mend()
         if all(job.state in ("done", "queued") for job in list_jobs(line.runs)[-JOBS:]) and not queue.queued(line.runs):
             line.submit("more", steps=STEPS, step_s=0.02, every=7)  # there is something to kill to the end
-    assert min(striker.killed.values()) >= 5, striker.killed
 
     def all_done() -> list[Job]:
         striker.mend()
