@@ -38,7 +38,7 @@ def wire_editing(watch: Watch) -> None:
         None, js=TO_TEXTS, **QUIETLY)
     watch.save.click(keep, [*batch, watch.page, watch.position, watch.alt, watch.long],
                      [watch.editor, *watch.outputs()], trigger_mode="once", **QUIETLY).then(None, js=TO_ROW, **QUIETLY)
-    gr.on([watch.leave.click, watch.choice.input, watch.yes.click], lambda: gr.Group(visible=False), None,
+    gr.on([watch.leave.click, watch.choice.input, watch.asking.yes.click], lambda: gr.Group(visible=False), None,
           watch.editor, queue=False, **QUIETLY)
     watch.leave.click(None, js=TO_ROW, **QUIETLY)
     watch.undo.click(undo, [*batch, watch.page], watch.outputs(), trigger_mode="once", **QUIETLY).then(

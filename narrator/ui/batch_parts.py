@@ -23,10 +23,7 @@ class Watch:
     detail: Any = None
     choice: Any = None
     buttons: dict[str, Any] = dataclasses.field(default_factory=dict)
-    asking: Any = None
-    question: Any = None
-    keep: Any = None
-    yes: Any = None
+    asking: Any = None  # narrator.ui.asking: Asking
     facts: Any = None
     bad: Any = None
     mending: Any = None

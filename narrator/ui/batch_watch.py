@@ -3,6 +3,7 @@ narrator.ui.batch_handlers works."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from narrator.records import NarratorError
 from narrator.ui import batch_handlers as batches
 from narrator.ui import batch_saving as saves
 from narrator.ui.accessibility import status
+from narrator.ui.asking import asking, then_shown, wire_asking
 from narrator.ui.batch_editing import wire_editing
 from narrator.ui.batch_given import Given, looked_through
 from narrator.ui.batch_parts import SELDOM_S, Watch, opened, shown
@@ -22,9 +24,7 @@ from narrator.ui.picture_input import files_input
 from narrator.ui.work import QUIETLY, quietly
 
 BUTTONS = {"stop": "Cancel", "resume": "Resume", "retry": "Try the failed ones again", "remove": "Delete …"}
-BUSY = status("", "busy").partition("><")[0]  # how the line of what has begun begins
 GO_ON = "() => window.batch.goOn('#batch-actions button')"
-ASK = "() => window.batch.goOn('#batch-keep', true)"
 TO_FILE = "() => window.batch.goOn('#batch-file', true)"
 
 
@@ -42,11 +42,7 @@ def watch_part(line: Any, visitor: Any) -> Watch:
             for name, label in BUTTONS.items():
                 watch.buttons[name] = gr.Button(label, elem_id=f"batch-{name}", size="md", min_width=90, visible=False,
                                                 variant="primary" if name == "resume" else "secondary")
-        with gr.Group(visible=False, elem_id="batch-asking") as watch.asking:
-            watch.question = gr.HTML("")
-            with gr.Row():
-                watch.keep = gr.Button("Keep it", elem_id="batch-keep", size="md", min_width=90)
-                watch.yes = gr.Button("Delete it", elem_id="batch-yes", size="md", min_width=90, variant="stop")
+        watch.asking = asking("batch")
         watch.facts = gr.HTML("", elem_id="batch-facts", elem_classes="flat")
         watch.bad = gr.HTML("", elem_id="batch-bad", elem_classes="flat")
         with gr.Column(visible=False, elem_id="batch-mending") as watch.mending:
@@ -127,13 +123,7 @@ def _turning(watch: Watch, turn: Callable[[int, Any], int]) -> Callable[..., lis
 
 def _then_look(watch: Watch, act: Callable[[Any, str | None], str]) -> Callable[..., list[Any]]:
     """A handler that acts on the batch, and shows it then."""
-    def both(visitor: Any, batch_id: str | None, page: int) -> list[Any]:
-        line = act(visitor, batch_id)
-        _, seen, *rest = opened(watch, visitor, batch_id, page)
-        if line.startswith(BUSY):  # how it ends is told at the next look, even if it has ended by now
-            seen = seen | {"state": None}
-        return [line, seen, *rest]
-    return both
+    return then_shown(lambda visitor, batch_id, page: act(visitor, batch_id), functools.partial(opened, watch))
 
 
 def _wire_mending(watch: Watch) -> None:
@@ -167,26 +157,14 @@ def _wire_mending(watch: Watch) -> None:
 
 
 def _wire_doing(watch: Watch) -> None:
-    import gradio as gr
-
     outputs, inputs = watch.outputs(), [watch.visitor, watch.choice, watch.page]
-
-    def ask(visitor: Any, batch_id: str | None) -> Any:
-        try:
-            return gr.Group(visible=True), batches.question(visitor, batch_id), gr.skip()
-        except NarratorError as error:
-            return gr.Group(visible=False), "", status(str(error), "error")
-
     acts = {"stop": batches.stop, "resume": batches.resume, "retry": batches.retry}
     for name, act in acts.items():
         watch.buttons[name].click(_then_look(watch, act), inputs, outputs, trigger_mode="once", **QUIETLY).then(
             None, js=GO_ON, **QUIETLY)
-    watch.buttons["remove"].click(ask, inputs[:2], [watch.asking, watch.question, watch.status], queue=False,
-                                  **QUIETLY).then(None, js=ASK, **QUIETLY)
-    gr.on([watch.keep.click, watch.yes.click, watch.choice.input], lambda: gr.Group(visible=False), None, watch.asking,
-          queue=False, **QUIETLY)
-    watch.keep.click(None, js=GO_ON, **QUIETLY)
-    watch.yes.click(_then_look(watch, batches.remove), inputs, outputs, trigger_mode="once", **QUIETLY).then(
+    wire_asking(watch.asking, watch.buttons["remove"], lambda batch_id, visitor: batches.question(visitor, batch_id),
+                [watch.choice, watch.visitor], watch.status, GO_ON)
+    watch.asking.yes.click(_then_look(watch, batches.remove), inputs, outputs, trigger_mode="once", **QUIETLY).then(
         None, js=GO_ON, **QUIETLY)
 
 

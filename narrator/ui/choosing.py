@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from narrator.catalog import load_variants, problems
-from narrator.families.modes import find_mode, modes_of
+from narrator.families.modes import Mode, find_mode, modes_of
 from narrator.hub import local_folder
 from narrator.narrate import MAX_PICTURES, MAX_PROMPT
 from narrator.records import Variant
-from narrator.ui.accessibility import left_out
+from narrator.ui.accessibility import left_out, status
+from narrator.ui.handlers import READY, STOPPED
 from narrator.ui.parts import Parts
 from narrator.ui.work import QUIETLY
 
@@ -52,27 +53,54 @@ def giving(parts: Parts, first: Variant | None) -> None:
                               elem_id="prompt", **given["prompt"])
 
 
+def next_step(first: Variant | None, mode: Mode | None, given: bool) -> str:
+    """The status line of a variant that waits. given: whether there is a picture."""
+    looks = first is None or (first.inputs.image and (mode is None or mode.image))
+    if looks and not given:
+        return READY
+    asks = first is not None and first.inputs.text and not first.inputs.image
+    return status("Write a prompt, then press Describe." if asks else "Press Describe.", "ready")
+
+
 def wire_variants(parts: Parts, page: Any, tab: Any) -> None:
     """Each variant is asked for what it takes; a model that came since is in the list when the tab is chosen or the
     page loaded."""
     import gradio as gr
 
-    def show_inputs(variant_id: str | None) -> Any:
-        given = inputs_of(load_variants().get(variant_id or ""))
-        return (gr.Textbox(**given["prompt"]), gr.Dropdown(**given["mode"]), gr.Image(**given["picture"]),
-                gr.Gallery(**given["more"]))
+    def show_inputs(variant_id: str | None, path: str | None, doing: str) -> Any:
+        return _asked(load_variants().get(variant_id or ""), path, doing)
 
-    def show_picture(variant_id: str | None, prompt: str | None) -> Any:
-        mode = find_mode(load_variants().get(variant_id or ""), prompt or "")
-        return gr.Image(visible=mode is None or mode.image)
+    def show_picture(variant_id: str | None, prompt: str | None, path: str | None, doing: str) -> Any:
+        first = load_variants().get(variant_id or "")
+        mode = find_mode(first, prompt or "")
+        looks = mode is None or mode.image
+        line = gr.skip() if doing in STOPPED else next_step(first, mode, bool(path))
+        return line, gr.Image(visible=looks), gr.Column(visible=looks)
 
     def refresh() -> Any:
         return gr.Dropdown(choices=titles()), left_out(problems())
 
-    parts.variant.input(show_inputs, parts.variant, [parts.prompt, parts.mode, parts.picture, parts.more], queue=False,
+    parts.variant.input(show_inputs, [parts.variant, parts.picture, parts.doing], _asking(parts), queue=False,
                         **QUIETLY)
-    parts.mode.input(show_picture, [parts.variant, parts.mode], parts.picture, queue=False, **QUIETLY)
+    parts.mode.input(show_picture, [parts.variant, parts.mode, parts.picture, parts.doing],
+                     [parts.status, parts.picture, parts.examples_part], queue=False, **QUIETLY)
     gr.on([page.load, tab.select], refresh, None, [parts.variant, parts.left_out], queue=False, **QUIETLY)
+
+
+def _asking(parts: Parts) -> list[Any]:
+    """What changes with the variant."""
+    return [parts.status, parts.prompt, parts.mode, parts.picture, parts.more, parts.examples_part]
+
+
+def _asked(first: Variant | None, path: str | None, doing: str) -> list[Any]:
+    """Updates of `_asking`. path: of the picture that is given; doing: of handlers.View, whose line stays meanwhile."""
+    import gradio as gr
+
+    given = inputs_of(first)
+    mode = find_mode(first, given["mode"]["value"] or "")
+    line = gr.skip() if doing in STOPPED else next_step(first, mode, bool(path))
+    return [line, gr.Textbox(**given["prompt"]), gr.Dropdown(**given["mode"]), gr.Image(**given["picture"]),
+            gr.Gallery(**given["more"]), gr.Column(visible=given["picture"]["visible"])]
 
 
 def leads_here(parts: Parts, tabs: Any) -> Callable[[Any, Any, Callable[[Any], str | None]], None]:
@@ -81,15 +109,13 @@ def leads_here(parts: Parts, tabs: Any) -> Callable[[Any, Any, Callable[[Any], s
     import gradio as gr
 
     def wire(button: Any, widget: Any, variant_of: Callable[[Any], str | None]) -> None:
-        def choose(value: Any) -> Any:
+        def choose(value: Any, path: str | None, doing: str) -> Any:
             variant = load_variants().get(variant_of(value) or "")
             if variant is None:
-                return [gr.skip()] * 6
-            given = inputs_of(variant)
+                return [gr.skip()] * 8
             return [gr.Tabs(selected="narrate"), gr.Dropdown(choices=titles(), value=variant.id),
-                    gr.Textbox(**given["prompt"]), gr.Dropdown(**given["mode"]), gr.Image(**given["picture"]),
-                    gr.Gallery(**given["more"])]
+                    *_asked(variant, path, doing)]
 
-        button.click(choose, widget, [tabs, parts.variant, parts.prompt, parts.mode, parts.picture, parts.more],
+        button.click(choose, [widget, parts.picture, parts.doing], [tabs, parts.variant, *_asking(parts)],
                      queue=False, **QUIETLY)
     return wire

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
-from narrator.records import NarratorError
 from narrator.ui import evaluate_handlers as handlers
 from narrator.ui import evaluate_view as views
-from narrator.ui.accessibility import status
+from narrator.ui.asking import asking, then_shown, wire_asking
 from narrator.ui.evaluate_results import Results, results_shown
 from narrator.ui.fields import choice
 from narrator.ui.work import QUIETLY, quietly
 
 SOON_S, SELDOM_S = 1.0, 5.0  # seconds between two looks: while something runs, and else
 BUTTONS = {"stop": "Cancel", "resume": "Resume", "card": "Put into the model cards", "remove": "Delete …"}
-BUSY = status("", "busy").partition("><")[0]  # how the line of what has begun begins
 KEEP = "(run) => window.evaluating.keep(run)"
 ASKED_FOR = "(run, visitor) => [window.evaluating.asked() || run, visitor]"
 GO_ON = "() => window.evaluating.goOn('#evaluate-actions button, #evaluate-overview .scroll, #evaluate-start')"
-ASK = "() => window.evaluating.goOn('#evaluate-keep', true)"
 
 
 @dataclasses.dataclass
@@ -32,10 +28,7 @@ class Runs:
     choice: Any = None
     seen: Any = None  # a gr.State: handlers.Look.seen
     buttons: dict[str, Any] = dataclasses.field(default_factory=dict)
-    asking: Any = None
-    question: Any = None
-    keep: Any = None
-    yes: Any = None
+    asking: Any = None  # narrator.ui.asking: Asking
     facts: Any = None
     overview: Any = None
     detail: Any = None  # all that is about the watched evaluation
@@ -61,11 +54,7 @@ def runs_part(line: Any, visitor: Any) -> Runs:
             for name, label in BUTTONS.items():
                 parts.buttons[name] = gr.Button(label, elem_id=f"evaluate-{name}", size="md", min_width=90,
                                                 visible=False, variant="primary" if name == "resume" else "secondary")
-        with gr.Group(visible=False, elem_id="evaluate-asking") as parts.asking:
-            parts.question = gr.HTML("")
-            with gr.Row():
-                parts.keep = gr.Button("Keep it", elem_id="evaluate-keep", size="md", min_width=90)
-                parts.yes = gr.Button("Delete it", elem_id="evaluate-yes", size="md", min_width=90, variant="stop")
+        parts.asking = asking("evaluate")
         parts.facts = gr.HTML("", elem_id="evaluate-facts", elem_classes="flat")
     parts.overview = gr.HTML(views.NONE_YET, elem_id="evaluate-overview", elem_classes="flat")
     parts.timer = gr.Timer(SELDOM_S, active=False)
@@ -103,21 +92,10 @@ def opened(parts: Runs, run_id: str | None, visitor: Any) -> list[Any]:
 
 def wire_runs(parts: Runs, tab: Any) -> None:
     """Looking, and doing."""
-    import gradio as gr
-
     outputs, asked = parts.outputs(), [parts.choice, parts.visitor]
 
     def again(run: str | None, visitor: Any, seen: dict[str, Any]) -> list[Any]:
         return shown(parts, handlers.look(run, visitor, seen), visitor)
-
-    def then_look(act: Callable[[str | None, Any], str]) -> Callable[[str | None, Any], list[Any]]:
-        def both(run: str | None, visitor: Any) -> list[Any]:
-            line = act(run, visitor)
-            _, seen, *rest = opened(parts, run, visitor)
-            if line.startswith(BUSY):  # how it ends is told at the next look, even if it has ended by now
-                seen = seen | {"state": None}
-            return [line, seen, *rest]
-        return both
 
     def watch(run: str | None, visitor: Any) -> list[Any]:
         return opened(parts, run, visitor)
@@ -128,21 +106,8 @@ def wire_runs(parts: Runs, tab: Any) -> None:
     parts.choice.change(None, parts.choice, None, js=KEEP, **QUIETLY)
     parts.timer.tick(again, [*asked, parts.seen], outputs, queue=False, trigger_mode="once", **quiet)
     for name, act in (("stop", handlers.stop), ("resume", handlers.resume), ("card", handlers.to_cards)):
-        parts.buttons[name].click(then_look(act), asked, outputs, trigger_mode="once", **QUIETLY).then(
+        parts.buttons[name].click(then_shown(act, watch), asked, outputs, trigger_mode="once", **QUIETLY).then(
             None, js=GO_ON, **QUIETLY)
-    parts.buttons["remove"].click(_ask, asked, [parts.asking, parts.question, parts.status], queue=False,
-                                  **QUIETLY).then(None, js=ASK, **QUIETLY)
-    gr.on([parts.keep.click, parts.yes.click, parts.choice.input], lambda: gr.Group(visible=False), None, parts.asking,
-          queue=False, **QUIETLY)
-    parts.keep.click(None, js=GO_ON, **QUIETLY)
-    parts.yes.click(then_look(handlers.remove), asked, outputs, trigger_mode="once", **QUIETLY).then(
+    wire_asking(parts.asking, parts.buttons["remove"], handlers.question, asked, parts.status, GO_ON)
+    parts.asking.yes.click(then_shown(handlers.remove, watch), asked, outputs, trigger_mode="once", **QUIETLY).then(
         None, js=GO_ON, **QUIETLY)
-
-
-def _ask(run: str | None, visitor: Any) -> Any:
-    import gradio as gr
-
-    try:
-        return gr.Group(visible=True), handlers.question(run, visitor), gr.skip()
-    except NarratorError as error:
-        return gr.Group(visible=False), "", status(str(error), "error")

@@ -9,12 +9,11 @@ from typing import Any
 from narrator.hub.tasks import Task, shared_tasks
 from narrator.ui import models_sharing_handlers as handlers
 from narrator.ui import models_sharing_view as views
-from narrator.ui.accessibility import status as status_line
+from narrator.ui.asking import begins
 from narrator.ui.picture_input import files_input
 from narrator.ui.work import QUIETLY
 
 TICK_S = 0.5
-BUSY = status_line("", "busy").partition("><")[0]  # how the line of what has begun begins
 # Cancel goes when what it ends has ended: whoever pressed it goes on from the accordion.
 GO_ON = "() => document.querySelector('#sharing > button')?.focus()"
 
@@ -123,7 +122,7 @@ def _beginning(begin: Callable[..., str]) -> Callable[..., list[Any]]:
         import gradio as gr
 
         line = begin(*given)
-        begun = line.startswith(BUSY)
+        begun = begins(line)
         return [line, line, gr.DownloadButton(visible=False) if begun else gr.skip(), *_now(variant_id, begun)]
     return both
 

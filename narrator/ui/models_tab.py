@@ -7,20 +7,16 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from narrator.hub import shared_downloads
-from narrator.records import NarratorError
 from narrator.ui import models_handlers as handlers
 from narrator.ui import models_view as views
-from narrator.ui.accessibility import status
+from narrator.ui.asking import asking, begins, wire_asking
 from narrator.ui.models_sharing import sharing
 from narrator.ui.work import QUIETLY, quietly
 
 TICK_S = 0.5
-BUSY = status("", "busy").partition("><")[0]  # how the line of what has begun begins
 BUTTONS = {"pull": "Download", "cancel": "Cancel download", "load": "Load", "unload": "Unload", "remove": "Remove …"}
 # A button that was pressed may be gone: whoever works by keyboard goes on from the first that is there.
-GO_ON = ("() => setTimeout(() => { if (document.activeElement === document.body)"
-         " document.querySelector('#models-actions button')?.focus(); }, 200)")
-ASK = "() => setTimeout(() => document.querySelector('#models-keep')?.focus(), 200)"
+GO_ON = "() => window.shared.goOn('#models-actions button')"
 
 
 @dataclasses.dataclass
@@ -32,10 +28,7 @@ class Parts:
     details: Any = None
     bar: Any = None
     buttons: dict[str, Any] = dataclasses.field(default_factory=dict)
-    asking: Any = None  # the question, yes and no
-    question: Any = None
-    yes: Any = None
-    keep: Any = None
+    asking: Any = None  # narrator.ui.asking: Asking
     overview: Any = None
     timer: Any = None
     watched: Any = None  # a gr.State: ids of downloads that this page has seen running
@@ -81,11 +74,7 @@ def _one(parts: Parts, first: str | None, manage: bool) -> None:
                                                 variant="primary" if name in ("pull", "load") else "secondary")
     parts.bar = gr.HTML("", elem_id="models-bar")
     if manage:
-        with gr.Group(visible=False, elem_id="models-asking") as parts.asking:
-            parts.question = gr.HTML("")
-            with gr.Row():
-                parts.keep = gr.Button("Keep it", elem_id="models-keep", size="md", min_width=90)
-                parts.yes = gr.Button("Remove it", elem_id="models-yes", size="md", min_width=90, variant="stop")
+        parts.asking = asking("models", yes="Remove it")
     parts.details = gr.HTML("", elem_id="models-details")
 
 
@@ -134,30 +123,18 @@ def _wire(parts: Parts, tab: Any) -> None:
 
 def _wire_managing(parts: Parts) -> None:
     """What only those may do who run the page. The handlers look again, as every event can be called from outside."""
-    import gradio as gr
-
-    def ask(variant_id: str | None) -> Any:
-        try:
-            return gr.Group(visible=True), handlers.question(variant_id), gr.skip()
-        except NarratorError as error:
-            return gr.Group(visible=False), "", status(str(error), "error")
-
     for name, act in (("pull", handlers.pull), ("cancel", handlers.cancel)):
         parts.buttons[name].click(_then_panel(parts, act), parts.choice, [parts.status, *parts.shown()],
                                   **QUIETLY).then(None, js=GO_ON, **QUIETLY)
     _wire_slow(parts, parts.buttons["unload"], handlers.unload)
-    parts.buttons["remove"].click(ask, parts.choice, [parts.asking, parts.question, parts.status], queue=False,
-                                  **QUIETLY).then(None, js=ASK, **QUIETLY)
-    gr.on([parts.keep.click, parts.yes.click, parts.choice.input], lambda: gr.Group(visible=False), None, parts.asking,
-          queue=False, **QUIETLY)
-    parts.keep.click(None, js=GO_ON, **QUIETLY)
-    _wire_slow(parts, parts.yes, handlers.remove_now)
+    wire_asking(parts.asking, parts.buttons["remove"], handlers.question, [parts.choice], parts.status, GO_ON)
+    _wire_slow(parts, parts.asking.yes, handlers.remove_now)
 
 
 def _then_panel(parts: Parts, act: Callable[[str | None], str]) -> Callable[[str | None], list[Any]]:
     def both(variant_id: str | None) -> list[Any]:
         line = act(variant_id)
-        begun = [variant_id] if variant_id and line.startswith(BUSY) else []
+        begun = [variant_id] if variant_id and begins(line) else []
         return [line, *_panel(parts, variant_id, begun)]
     return both
 

@@ -11,7 +11,7 @@ from narrator.catalog import problems
 from narrator.records import Variant
 from narrator.ui import filing, handlers
 from narrator.ui.accessibility import ASSETS, left_out, status
-from narrator.ui.choosing import giving, offered, titles, wire_variants
+from narrator.ui.choosing import giving, inputs_of, offered, titles, wire_variants
 from narrator.ui.corrections_panel import corrections_panel
 from narrator.ui.fields import settings_form
 from narrator.ui.parts import Parts
@@ -56,12 +56,13 @@ def _giving(parts: Parts, first: Variant | None) -> None:
 def _choosing(parts: Parts, first: Variant | None) -> None:
     import gradio as gr
 
-    gr.HTML('<h2 class="small">Or try one of these</h2>', elem_id="examples-title")
-    with gr.Row(elem_id="examples", elem_classes="examples"):
-        for path in sorted((ASSETS / "pictures").glob("*.jpg")):
-            name = path.stem.replace("-", " ").capitalize()
-            parts.examples.append((gr.Button(name, icon=str(path), size="sm", min_width=40, elem_classes="example",
-                                             elem_id=f"example-{path.stem}"), path))
+    with gr.Column(elem_id="examples-part", visible=inputs_of(first)["picture"]["visible"]) as parts.examples_part:
+        gr.HTML('<h2 class="small">Or try one of these</h2>', elem_id="examples-title")
+        with gr.Row(elem_id="examples", elem_classes="examples"):
+            for path in sorted((ASSETS / "pictures").glob("*.jpg")):
+                name = path.stem.replace("-", " ").capitalize()
+                parts.examples.append((gr.Button(name, icon=str(path), size="sm", min_width=40, elem_classes="example",
+                                                 elem_id=f"example-{path.stem}"), path))
     parts.variant = gr.Dropdown(titles(), value=first.id if first else None, label="Model variant", elem_id="variant",
                                 filterable=False)
     with gr.Accordion("Settings", open=False, elem_id="settings"):

@@ -38,4 +38,5 @@ class Parts:
     visitor: Any = None  # a state: the secret of this browser
     kept: Any = None  # a state: whether this browser wants its narrations in the history
     filed: Any = None  # a gr.State: which narration of the history is shown, "" for none
+    examples_part: Any = None
     examples: list[tuple[Any, Path]] = dataclasses.field(default_factory=list)

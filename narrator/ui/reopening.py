@@ -49,8 +49,8 @@ def opened(entry: Entry) -> Opened:
 
 def targets(parts: Parts, tabs: Any) -> list[Any]:
     """The outputs that `updates` fills. tabs: the `gr.Tabs` around both tabs."""
-    return [tabs, parts.status, parts.variant, parts.prompt, parts.mode, parts.picture, parts.more, parts.text,
-            parts.sure, parts.drawn, parts.made, parts.keep, parts.filed, *parts.settings]
+    return [tabs, parts.status, parts.variant, parts.prompt, parts.mode, parts.picture, parts.more, parts.examples_part,
+            parts.text, parts.sure, parts.drawn, parts.made, parts.keep, parts.filed, *parts.settings]
 
 
 def updates(shown: Opened) -> list[Any]:
@@ -58,11 +58,11 @@ def updates(shown: Opened) -> list[Any]:
     import gradio as gr
 
     first, further, given = next(iter(shown.pictures), None), list(shown.pictures[1:]) or None, shown.given
-    widgets = [gr.skip(), gr.skip(), gr.skip(), gr.Image(value=first), gr.skip()]
+    widgets = [gr.skip(), gr.skip(), gr.skip(), gr.Image(value=first), gr.skip(), gr.skip()]
     if shown.variant:
         widgets = [gr.Dropdown(choices=titles(), value=shown.variant), gr.Textbox(**given["prompt"]),
                    gr.Dropdown(**given["mode"]), gr.Image(value=first, **given["picture"]),
-                   gr.Gallery(value=further, **given["more"])]
+                   gr.Gallery(value=further, **given["more"]), gr.Column(visible=given["picture"]["visible"])]
     narration = shown.entry.narration
     return [gr.Tabs(selected="narrate"), shown.status, *widgets, narration.text, how_sure(narration), "", shown.made,
             gr.Button(visible=False), shown.entry.id, *shown.settings]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
 from narrator.records import NarratorError
 from narrator.ui import handlers
 from narrator.ui.accessibility import status
+from narrator.ui.asking import asking, then_shown, wire_asking
 from narrator.ui.work import QUIETLY, quietly
 from trainer.tab import runs, views
 from trainer.tab.widgets import choice
@@ -18,11 +20,9 @@ from trainer.tab.widgets import choice
 NOW_S, SOON_S, SELDOM_S = 1.0, 2.0, 5.0
 BUTTONS = {"stop": "Stop", "resume": "Resume", "earlier": "Earlier", "later": "Later", "narrate": "Narrate with it",
            "remove": "Remove …"}
-BUSY = status("", "busy").partition("><")[0]  # how the line of what has begun begins
 KEEP = "(run) => window.training.keep(run)"
 ASKED_FOR = "(run, seen) => [window.training.asked() || run, seen]"
 GO_ON = "() => window.training.goOn('#train-actions button')"
-ASK = "() => window.training.goOn('#train-keep', true)"
 PLAY = "() => window.training.play()"
 LOOK = "() => window.training.look()"
 
@@ -35,10 +35,7 @@ class Runs:
     choice: Any = None
     seen: Any = None  # a gr.State: runs.Look.seen
     buttons: dict[str, Any] = dataclasses.field(default_factory=dict)
-    asking: Any = None
-    question: Any = None
-    keep: Any = None
-    yes: Any = None
+    asking: Any = None  # narrator.ui.asking: Asking
     facts: Any = None
     curves: Any = None
     samples_part: Any = None
@@ -85,11 +82,7 @@ def _detail(parts: Runs) -> None:
         for name, label in BUTTONS.items():
             parts.buttons[name] = gr.Button(label, elem_id=f"train-{name}", size="md", min_width=80, visible=False,
                                             variant="primary" if name in ("resume", "narrate") else "secondary")
-    with gr.Group(visible=False, elem_id="train-asking") as parts.asking:
-        parts.question = gr.HTML("")
-        with gr.Row():
-            parts.keep = gr.Button("Keep it", elem_id="train-keep", size="md", min_width=90)
-            parts.yes = gr.Button("Remove it", elem_id="train-yes", size="md", min_width=90, variant="stop")
+    parts.asking = asking("train", yes="Remove it")
     parts.facts = gr.HTML("", elem_id="train-facts", elem_classes="flat")
     parts.curves = gr.HTML("", elem_id="train-curves", elem_classes="flat")
     parts.report = gr.HTML("", elem_id="train-report", elem_classes="flat")
@@ -171,37 +164,16 @@ def wire_runs(parts: Runs, tab: Any, may: bool) -> None:
 
 
 def _wire_doing(parts: Runs) -> None:
-    import gradio as gr
-
     outputs, quiet = parts.outputs(), quietly(parts.status)
-
-    def then_look(act: Callable[[str | None], str]) -> Callable[[str | None], list[Any]]:
-        def both(run: str | None) -> list[Any]:
-            line = act(run)
-            _, seen, *rest = opened(parts, run)
-            if line.startswith(BUSY):  # how it ends is told at the next look, even if it has ended by now
-                seen = seen | {"state": None}
-            return [line, seen, *rest]
-        return both
-
-    def ask(run: str | None) -> Any:
-        try:
-            return gr.Group(visible=True), runs.question(run), gr.skip()
-        except NarratorError as error:
-            return gr.Group(visible=False), "", status(str(error), "error")
-
+    watch = functools.partial(opened, parts)
     acts: dict[str, Callable[[str | None], str]] = {
         "stop": runs.stop, "resume": runs.resume, "earlier": lambda run: runs.move(run, -1),
         "later": lambda run: runs.move(run, 1)}
     for name, act in acts.items():
-        parts.buttons[name].click(then_look(act), parts.choice, outputs, trigger_mode="once", **quiet).then(
+        parts.buttons[name].click(then_shown(act, watch), parts.choice, outputs, trigger_mode="once", **quiet).then(
             None, js=GO_ON, **QUIETLY)
-    parts.buttons["remove"].click(ask, parts.choice, [parts.asking, parts.question, parts.status], queue=False,
-                                  **QUIETLY).then(None, js=ASK, **QUIETLY)
-    gr.on([parts.keep.click, parts.yes.click, parts.choice.input], lambda: gr.Group(visible=False), None, parts.asking,
-          queue=False, **QUIETLY)
-    parts.keep.click(None, js=GO_ON, **QUIETLY)
-    parts.yes.click(then_look(runs.remove), parts.choice, outputs, trigger_mode="once", **quiet).then(
+    wire_asking(parts.asking, parts.buttons["remove"], runs.question, [parts.choice], parts.status, GO_ON)
+    parts.asking.yes.click(then_shown(runs.remove, watch), parts.choice, outputs, trigger_mode="once", **quiet).then(
         None, js=GO_ON, **QUIETLY)
 
 

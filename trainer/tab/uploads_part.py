@@ -8,12 +8,12 @@ from typing import Any
 
 from narrator.records import NarratorError
 from narrator.ui.accessibility import status
+from narrator.ui.asking import asking, wire_asking
 from narrator.ui.work import QUIETLY
 from trainer.tab import kept_uploads
 from trainer.tab.form import Form
 from trainer.tab.widgets import choice
 
-ASK = "() => window.training.goOn('#train-uploads-keep', true)"
 GO_ON = "() => window.training.goOn('#train-uploads > button', true)"
 
 
@@ -25,14 +25,11 @@ class Uploads:
     table: Any = None
     choice: Any = None
     delete: Any = None
-    asking: Any = None
-    question: Any = None
-    keep: Any = None
-    yes: Any = None
+    asking: Any = None  # narrator.ui.asking: Asking
 
     def outputs(self) -> list[Any]:
         """What `shown` fills."""
-        return [self.table, self.choice, self.delete, self.asking]
+        return [self.table, self.choice, self.delete, self.asking.group]
 
 
 def uploads_part() -> Uploads:
@@ -44,23 +41,14 @@ def uploads_part() -> Uploads:
         parts.table = gr.HTML(kept_uploads.NONE, elem_id="train-uploads-table", elem_classes="flat")
         parts.choice = choice([], label="Upload", elem_id="train-uploads-choice", visible=False)
         parts.delete = gr.Button("Delete …", size="md", elem_id="train-uploads-delete", visible=False)
-        with gr.Group(visible=False, elem_id="train-uploads-asking") as parts.asking:
-            parts.question = gr.HTML("")
-            with gr.Row():
-                parts.keep = gr.Button("Keep it", elem_id="train-uploads-keep", size="md", min_width=90)
-                parts.yes = gr.Button("Delete it", elem_id="train-uploads-yes", size="md", min_width=90, variant="stop")
+        parts.asking = asking("train-uploads")
     return parts
 
 
 def wire_uploads(parts: Uploads, form: Form, line: Any) -> None:
     """Looking, asking, deleting. line: the tab's status line."""
-    import gradio as gr
-
-    def ask(chosen: str | None, state: Mapping[str, Any] | None) -> Any:
-        try:
-            return gr.Group(visible=True), kept_uploads.question(chosen, _held(state)), gr.skip()
-        except NarratorError as error:
-            return gr.Group(visible=False), "", status(str(error), "error")
+    def question(chosen: str | None, state: Mapping[str, Any] | None) -> str:
+        return kept_uploads.question(chosen, _held(state))
 
     def delete(chosen: str | None, state: Mapping[str, Any] | None) -> list[Any]:
         try:
@@ -70,13 +58,9 @@ def wire_uploads(parts: Uploads, form: Form, line: Any) -> None:
         return [told, *shown()]
 
     parts.part.expand(shown, None, parts.outputs(), **QUIETLY)
-    parts.delete.click(ask, [parts.choice, form.state], [parts.asking, parts.question, line], **QUIETLY).then(
-        None, js=ASK, **QUIETLY)
-    gr.on([parts.keep.click, parts.choice.input], lambda: gr.Group(visible=False), None, parts.asking, queue=False,
-          **QUIETLY)
-    parts.keep.click(None, js=GO_ON, **QUIETLY)
-    parts.yes.click(delete, [parts.choice, form.state], [line, *parts.outputs()], trigger_mode="once", **QUIETLY).then(
-        None, js=GO_ON, **QUIETLY)
+    wire_asking(parts.asking, parts.delete, question, [parts.choice, form.state], line, GO_ON)
+    parts.asking.yes.click(delete, [parts.choice, form.state], [line, *parts.outputs()], trigger_mode="once",
+                           **QUIETLY).then(None, js=GO_ON, **QUIETLY)
 
 
 def shown() -> list[Any]:
