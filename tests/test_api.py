@@ -1,5 +1,10 @@
 """The named endpoints through the clients that people use: gradio_client and plain HTTP."""
 
+import os
+import re
+import shutil
+import subprocess
+import sys
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -44,6 +49,19 @@ def test_a_photograph_is_described_with_the_figures(client: Client) -> None:
     assert set(answer) == {"variant", "text", "tokens", "first_token_s", "total_s", "confidence", "uncertain"}
     assert answer["variant"] == "tiny-captioner" and 1 <= answer["tokens"] <= 12 and len(answer["text"]) > 3
     assert 0 < answer["first_token_s"] <= answer["total_s"] < 60 and 0 < answer["confidence"] <= 1
+
+
+def test_the_example_of_the_readme_describes_and_speaks(server: Server, root: Path, tmp_path: Path) -> None:
+    (example,) = re.findall(r"^```python\n(.*?)^```$", (root / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+    assert 'Client("http://127.0.0.1:7860")' in example
+    shutil.copy(CAT, tmp_path / "photo.jpg")
+    example = example.replace("http://127.0.0.1:7860", server.address)
+    done = subprocess.run([sys.executable, "-c", example], cwd=tmp_path,
+                          env=os.environ | {"TMPDIR": str(tmp_path)}, capture_output=True, text=True, timeout=WAIT_S)
+    assert done.returncode == 0, done.stderr
+    *_, text, sound = done.stdout.strip().splitlines()  # the client greets first
+    seconds, loudness_of, _ = loudness(Path(sound))
+    assert len(text) > 3 and 1 < seconds < 5 and loudness_of > 300
 
 
 def test_the_same_settings_give_the_same_text_and_others_another(client: Client) -> None:
