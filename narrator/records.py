@@ -42,6 +42,11 @@ class Variant:
     license: str = ""
     provenance: str = ""  # one sentence: who trained it, on what
 
+    def takes(self) -> list[str]:
+        """What it can be given: "picture" or "pictures", "text"."""
+        picture = "pictures" if self.several else "picture"
+        return [name for name, wanted in ((picture, self.inputs.image), ("text", self.inputs.text)) if wanted]
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Piece:

@@ -170,6 +170,14 @@ def test_everything_that_is_written_is_escaped_and_named(small: SmallHub, tmp_pa
     assert "no model with this name" in models_view.details(None)
 
 
+def test_it_says_who_takes_several_pictures(small: SmallHub, tmp_path: Path) -> None:
+    inputs = {"image": True, "text": True}
+    write_checkpoint(tmp_path / "own", "one", inputs=inputs)
+    write_checkpoint(tmp_path / "own", "many", inputs=inputs, several=True)
+    for name, takes in (("one", "Picture and text"), ("many", "Pictures and text")):
+        assert f"<dd>{takes}</dd>" in models_view.details(handlers.entry(name))
+
+
 def test_scores_are_shown_where_they_were_measured(small: SmallHub, tmp_path: Path) -> None:
     metrics = tmp_path / "own" / "mine" / "metrics.json"
     assert "Measured on" not in models_view.details(handlers.entry("mine"))

@@ -34,8 +34,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _row(variant: Variant) -> tuple[str, str, str, str, str]:
-    inputs = {"picture": variant.inputs.image, "text": variant.inputs.text}
-    takes = " + ".join(name for name, wanted in inputs.items() if wanted)
     count = variant.parameters
     size = "?" if not count else f"{count / 1e6:.1f} M" if count >= 100_000 else f"{count:,}"
-    return variant.id, takes, size, variant.license or "?", variant.title
+    return variant.id, " + ".join(variant.takes()), size, variant.license or "?", variant.title

@@ -36,9 +36,8 @@ class Entry:
 
 
 def takes(variant: Variant) -> str:
-    """ "Picture and text" or the one of them."""
-    return " and ".join(name for name, wanted in (("picture", variant.inputs.image), ("text", variant.inputs.text))
-                        if wanted).capitalize()
+    """ "Picture and text", "Pictures and text", or the one of them."""
+    return " and ".join(variant.takes()).capitalize()
 
 
 def parameters(count: int) -> str:

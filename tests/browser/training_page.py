@@ -148,6 +148,14 @@ class Train:
         self.page.get_by_role("radio", name="As the recipe says").check()
         self.page.locator("#train-found", has_text="Data sets of the recipe").wait_for(timeout=WAIT_MS)
 
+    def tab_to(self, selector: str) -> None:
+        """Press Tab until the focus is there or in it; the page is gone round twice at most."""
+        for _ in range(200):
+            if self.page.evaluate("(selector) => Boolean(document.activeElement.closest(selector))", selector):
+                return
+            self.page.keyboard.press("Tab")
+        raise AssertionError(f"Tab does not reach {selector}")
+
     def watch(self, run: str) -> None:
         """Choose a run of the list."""
         self.page.click("#train-run input")

@@ -1,0 +1,55 @@
+"""The Train tab without a mouse: a run from its form to its removal."""
+
+from collections.abc import Callable
+
+import pytest
+from serving import Server
+
+from browser.conftest import WAIT_MS, Visit
+from browser.training_page import TUNED, Train
+
+pytestmark = pytest.mark.browser
+Open = Callable[..., Visit]
+
+
+@pytest.fixture(scope="module")
+def address(training: Server) -> str:
+    return training.address
+
+
+def test_a_run_is_begun_stopped_resumed_and_removed_with_keys_alone(visit: Open) -> None:
+    train = Train(visit())
+    page, keys = train.page, train.page.keyboard
+    page.focus("[role=tab]:has-text('Train')")
+    train.tab_to("#train-start-from")
+    for _ in range(40):  # options come under the arrow one by one
+        keys.press("ArrowDown")
+        if page.locator("[role=option].active", has_text="Tiny captioner, tuned on your pictures").count():
+            break
+    keys.press("Enter")
+    page.wait_for_function(TUNED)
+    train.tab_to("#train-source")
+    while not page.get_by_role("radio", name="As the recipe says").is_checked():
+        keys.press("ArrowDown")
+    page.locator("#train-found", has_text="Data sets of the recipe").wait_for(timeout=WAIT_MS)
+    train.tab_to("#train-stages-epochs input[type=number]")
+    keys.press("Control+A")
+    keys.type("900")
+    train.tab_to("#train-start")
+    keys.press("Enter")
+    train.fact("Running")
+    train.tab_to("#train-stop")
+    keys.press("Space")
+    train.says("is stopped at step")
+    train.tab_to("#train-resume")
+    keys.press("Enter")
+    train.fact("Running")
+    train.tab_to("#train-stop")
+    keys.press("Enter")
+    train.says("is stopped at step")
+    train.tab_to("#train-remove")
+    keys.press("Enter")
+    page.wait_for_function("document.activeElement.id === 'train-keep'")
+    train.tab_to("#train-yes")
+    keys.press("Enter")
+    train.says("is removed")
