@@ -121,6 +121,8 @@ def test_it_learns_to_answer_from_the_picture_and_is_saved_whole(root: Path, tmp
             family.batch(pictures, ["What colour is it?"] * 4, settings)]
     assert said == list(COLOURS)
     variant = recipe.save(model, tmp_path / "saved")
+    for written in (tmp_path / "saved").glob("*.json"):
+        assert str(root) not in written.read_text(encoding="utf-8"), f"{written.name} tells where the base lay"
     again = recipe.saved(tmp_path / "saved", variant, torch.device("cpu"))
     assert ["".join(piece.text for piece in again.stream(picture, "What colour is it?", settings))
             for picture in pictures] == said

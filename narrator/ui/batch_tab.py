@@ -17,7 +17,7 @@ from narrator.ui.batch_watch import Watch, opened, watch_part, wire_watch
 from narrator.ui.fields import number
 from narrator.ui.handlers import first_voice, known_voices, unexpected
 from narrator.ui.picture_input import files_input
-from narrator.ui.work import QUIETLY
+from narrator.ui.work import LATEST, QUIETLY
 
 READY = status("Choose many pictures or a zip, then press Describe all. A batch goes on when this page is closed.")
 ASKED = ("variant", "prompt", "audience", "format", "speak", "voice")  # fields of a Wish, in the order of the form
@@ -108,9 +108,9 @@ def _wire_variants(form: Form, tab: Any) -> None:
 
     variant = form.asked["variant"]
     tab.select(refresh, variant, variant, queue=False, **QUIETLY)
-    variant.input(lambda chosen: gr.Textbox(**_prompt(chosen)), variant, form.asked["prompt"], queue=False, **QUIETLY)
+    variant.input(lambda chosen: gr.Textbox(**_prompt(chosen)), variant, form.asked["prompt"], queue=False, **LATEST)
     form.asked["speak"].input(lambda wanted: gr.Dropdown(visible=bool(wanted)), form.asked["speak"],
-                              form.asked["voice"], queue=False, **QUIETLY)
+                              form.asked["voice"], queue=False, **LATEST)
 
 
 def _wire_files(form: Form) -> None:

@@ -21,7 +21,7 @@ from narrator.ui.batch_view import NO_BATCH
 from narrator.ui.fields import choice
 from narrator.ui.handlers import unexpected
 from narrator.ui.picture_input import files_input
-from narrator.ui.work import QUIETLY, quietly
+from narrator.ui.work import LATEST, QUIETLY, quietly
 
 BUTTONS = {"stop": "Cancel", "resume": "Resume", "retry": "Try the failed ones again", "remove": "Delete …"}
 GO_ON = "() => window.batch.goOn('#batch-actions button')"
@@ -101,7 +101,7 @@ def wire_watch(watch: Watch, tab: Any) -> None:
     quiet = quietly(watch.status)
     tab.select(lambda *given: opened(watch, *given), inputs, outputs, queue=False, **quiet)
     watch.choice.input(lambda visitor, batch, page: opened(watch, visitor, batch), inputs, outputs, queue=False,
-                       **quiet)
+                       **quiet | LATEST)
     watch.timer.tick(lambda *given: shown(watch, batches.look(*given)), [*inputs, watch.seen], outputs, queue=False,
                      trigger_mode="once", **quiet)
     turns: tuple[tuple[Any, Callable[[int, Any], int]], ...] = (

@@ -13,7 +13,7 @@ from narrator.records import Variant
 from narrator.ui.accessibility import left_out, status
 from narrator.ui.handlers import READY, STOPPED
 from narrator.ui.parts import Parts
-from narrator.ui.work import QUIETLY
+from narrator.ui.work import LATEST, QUIETLY
 
 
 def offered() -> list[Variant]:
@@ -81,9 +81,9 @@ def wire_variants(parts: Parts, page: Any, tab: Any) -> None:
         return gr.Dropdown(choices=titles()), left_out(problems())
 
     parts.variant.input(show_inputs, [parts.variant, parts.picture, parts.doing], _asking(parts), queue=False,
-                        **QUIETLY)
+                        **LATEST)
     parts.mode.input(show_picture, [parts.variant, parts.mode, parts.picture, parts.doing],
-                     [parts.status, parts.picture, parts.examples_part], queue=False, **QUIETLY)
+                     [parts.status, parts.picture, parts.examples_part], queue=False, **LATEST)
     gr.on([page.load, tab.select], refresh, None, [parts.variant, parts.left_out], queue=False, **QUIETLY)
 
 

@@ -12,7 +12,7 @@ from narrator.ui.compare_handlers import Made
 from narrator.ui.compare_parts import PLACES, CompareParts, updates
 from narrator.ui.compare_sharing import Opened
 from narrator.ui.compare_voting import BAD, NONE, TIE
-from narrator.ui.work import QUIETLY, quietly
+from narrator.ui.work import LATEST, QUIETLY, quietly
 
 KEYS = ('<p class="keys">Keys, while the focus is here or on a description: the number of the best one, '
         "<kbd>T</kbd> for a tie, <kbd>B</kbd> for all bad.</p>")
@@ -123,7 +123,7 @@ def wire_sharing(parts: CompareParts, page: Any, tabs: Any, ended: tuple[Any, An
     arrived = page.load(arrive, parts.arrived, [tabs, *parts.outputs(), *form], js=ARRIVED,
                         **quietly(parts.status))
     changed = parts.pictured.input(lambda: [gr.DownloadButton(interactive=False)] * 2, None, [parts.html, parts.json],
-                                   queue=False, **QUIETLY)  # until they hold what was asked for
+                                   queue=False, **LATEST)  # until they hold what was asked for
     for event in (*ended, opened.success, arrived.success, changed.then):
         event(_files, [parts.made, parts.pictured], _saved(parts), **QUIETLY)
     parts.copy.click(link, [parts.made, parts.pictured], [parts.status, parts.link], trigger_mode="once",

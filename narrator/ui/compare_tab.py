@@ -29,7 +29,7 @@ from narrator.ui.compare_panels import (
 from narrator.ui.compare_parts import PLACES, CompareParts, updates
 from narrator.ui.fields import number
 from narrator.ui.voice import sound_player
-from narrator.ui.work import QUIETLY
+from narrator.ui.work import LATEST, QUIETLY
 
 READY = "() => window.comparing.ready()"  # on to the vote, where one is asked for
 PLAY = "() => window.comparing.play()"
@@ -198,12 +198,12 @@ def _wire_giving(parts: CompareParts) -> None:
         return picture, line.replace("Press Describe", "Press Compare")
 
     gr.on([parts.picture.upload, parts.picture.input], check, parts.picture, [parts.picture, parts.status],
-          trigger_mode="always_last", **QUIETLY)
+          **LATEST)
     for button, path in parts.examples:
         button.click(_giver(path), None, [parts.picture, parts.status], queue=False, **QUIETLY)
     if parts.speaks:  # nobody listens where nothing can speak
         parts.blind.input(lambda blind: gr.Checkbox(visible=blind), parts.blind, parts.listening, queue=False,
-                          **QUIETLY)
+                          **LATEST)
 
 
 def _giver(path: Path) -> Any:
@@ -223,7 +223,7 @@ def _wire_settings(parts: CompareParts) -> None:
         return [work.ALL, work.ALL, {work.ALL: list(values)}, work.owners({})]
 
     parts.choose_whose.input(switch, [parts.choose_whose, parts.whose, parts.drafts, *parts.settings],
-                             [parts.whose, parts.drafts, parts.owners, *parts.settings], queue=False, **QUIETLY)
+                             [parts.whose, parts.drafts, parts.owners, *parts.settings], queue=False, **LATEST)
     parts.same.click(same, [parts.whose, parts.drafts, *parts.settings],
                      [parts.choose_whose, parts.whose, parts.drafts, parts.owners], queue=False, **QUIETLY)
 

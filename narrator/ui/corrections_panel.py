@@ -11,7 +11,7 @@ from narrator.ui.accessibility import status
 from narrator.ui.handlers import Made
 from narrator.ui.limits import alone
 from narrator.ui.parts import Parts
-from narrator.ui.work import QUIETLY
+from narrator.ui.work import LATEST, QUIETLY
 
 # A button that was pressed may be gone: whoever works by keyboard goes on from here.
 GO_ON = ("() => setTimeout(() => { if (document.activeElement === document.body)"
@@ -107,7 +107,7 @@ def _wire_keeping(parts: Parts, panel: _Panel) -> None:
         return [line, gr.Button(visible=False), *_shown(visitor)]
 
     # A textbox of Gradio tells of typed signs, not of what is pasted, dictated or deleted: page.js hears all of it.
-    parts.edited.click(edited, [parts.text, parts.made], parts.keep, queue=False, trigger_mode="always_last", **QUIETLY)
+    parts.edited.click(edited, [parts.text, parts.made], parts.keep, queue=False, **LATEST)
     parts.keep.click(keep, [parts.text, parts.made, panel.visitor], [parts.status, parts.keep, *panel.shown()],
                      trigger_mode="once", **QUIETLY).then(None, js=GO_ON, **QUIETLY)
 

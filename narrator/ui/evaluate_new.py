@@ -18,7 +18,7 @@ from narrator.ui.data_sets import data_sets
 from narrator.ui.fields import choice, number
 from narrator.ui.handlers import unexpected
 from narrator.ui.picture_input import files_input
-from narrator.ui.work import QUIETLY
+from narrator.ui.work import LATEST, QUIETLY
 
 READY = status("Choose variants and pictures with texts, then press Start. An evaluation goes on when this page is "
                "closed.")
@@ -120,8 +120,9 @@ def _wire(new: New) -> None:
     taking = new.upload.upload(take, new.upload, outputs, **busy)
     gr.on([new.upload.clear, new.upload.delete], None, cancels=[taking], **QUIETLY)  # ends what goes on
     gr.on([new.upload.clear, new.upload.delete], lambda: _nothing(READY), None, outputs, queue=False, **QUIETLY)
-    new.sets.input(choose_set, new.sets, outputs, **busy)
-    new.source.input(choose_source, [new.source, new.visitor], [new.upload_part, new.sets, *outputs], **busy)
+    new.sets.input(choose_set, new.sets, outputs, **busy | LATEST)
+    new.source.input(choose_source, [new.source, new.visitor], [new.upload_part, new.sets, *outputs],
+                     **busy | LATEST)
 
 
 async def _steps(work: Awaitable[data.Given]) -> Any:

@@ -10,7 +10,7 @@ from narrator.ui import evaluate_view as views
 from narrator.ui.asking import asking, then_shown, wire_asking
 from narrator.ui.evaluate_results import Results, results_shown
 from narrator.ui.fields import choice
-from narrator.ui.work import QUIETLY, quietly
+from narrator.ui.work import LATEST, QUIETLY, quietly
 
 SOON_S, SELDOM_S = 1.0, 5.0  # seconds between two looks: while something runs, and else
 BUTTONS = {"stop": "Cancel", "resume": "Resume", "card": "Put into the model cards", "remove": "Delete …"}
@@ -102,7 +102,7 @@ def wire_runs(parts: Runs, tab: Any) -> None:
 
     quiet = quietly(parts.status)
     tab.select(watch, asked, outputs, js=ASKED_FOR, queue=False, **quiet)
-    parts.choice.input(watch, asked, outputs, queue=False, **quiet)
+    parts.choice.input(watch, asked, outputs, queue=False, **quiet | LATEST)
     parts.choice.change(None, parts.choice, None, js=KEEP, **QUIETLY)
     parts.timer.tick(again, [*asked, parts.seen], outputs, queue=False, trigger_mode="once", **quiet)
     for name, act in (("stop", handlers.stop), ("resume", handlers.resume), ("card", handlers.to_cards)):

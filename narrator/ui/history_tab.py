@@ -13,7 +13,7 @@ from narrator.ui.accessibility import status
 from narrator.ui.filing import ALL, NOTHING, wants
 from narrator.ui.parts import Parts as NarrateParts
 from narrator.ui.reopening import opened, targets, updates
-from narrator.ui.work import QUIETLY, quietly
+from narrator.ui.work import LATEST, QUIETLY, quietly
 
 GO_ON = "() => window.past.goOn()"  # a button that was pressed may be gone
 ASK = "() => window.past.focus('#history-no')"
@@ -160,9 +160,9 @@ def _wire_listing(parts: Parts, tab: Any) -> None:
     shown = [parts.status, *parts.shown()]
     tab.select(_listed, parts.asked(), shown, queue=False, **quietly(parts.status))
     gr.on([parts.search.click, parts.words.submit, parts.kind.input], first, parts.asked(), shown,
-          trigger_mode="always_last", **QUIETLY)
+          **LATEST)
     parts.kind.input(lambda: (gr.Column(visible=False), gr.Audio(value=None, visible="hidden")), None,
-                     [parts.asking, parts.sound], queue=False, **QUIETLY)
+                     [parts.asking, parts.sound], queue=False, **LATEST)
     for name, by in (("newer", -handlers.SHOWN), ("older", handlers.SHOWN)):
         parts.pages[name].click(turn(by), parts.asked(), shown, trigger_mode="once", **QUIETLY).then(
             None, js="() => window.past.goOn('#history-table .scroll')", **QUIETLY)
@@ -235,5 +235,5 @@ def _wire_export(parts: Parts) -> None:
 def _wire_keep(parts: Parts, page: Any, narrate: NarrateParts) -> None:
     """The browser remembers it; the box shows what it remembers."""
     parts.keep.input(lambda wanted: (ALL if wanted else NOTHING, handlers.keeping(wanted)), parts.keep,
-                     [narrate.kept, parts.status], queue=False, **QUIETLY)
+                     [narrate.kept, parts.status], queue=False, **LATEST)
     page.load(wants, narrate.kept, parts.keep, queue=False, **QUIETLY)

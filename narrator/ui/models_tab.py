@@ -11,7 +11,7 @@ from narrator.ui import models_handlers as handlers
 from narrator.ui import models_view as views
 from narrator.ui.asking import asking, begins, wire_asking
 from narrator.ui.models_sharing import sharing
-from narrator.ui.work import QUIETLY, quietly
+from narrator.ui.work import LATEST, QUIETLY, quietly
 
 TICK_S = 0.5
 BUTTONS = {"pull": "Download", "cancel": "Cancel download", "load": "Load", "unload": "Unload", "remove": "Remove …"}
@@ -115,7 +115,7 @@ def _wire(parts: Parts, tab: Any) -> None:
     quiet = quietly(parts.status)
     tab.select(look, parts.choice, [parts.choice, *parts.shown()], queue=False, **quiet)
     parts.choice.input(lambda variant_id: _panel(parts, variant_id), parts.choice, parts.shown(), queue=False,
-                       **quiet)
+                       **quiet | LATEST)
     parts.timer.tick(tick, [parts.choice, parts.watched], [parts.status, *parts.shown()], queue=False,
                      trigger_mode="once", **quiet)
     _wire_slow(parts, parts.buttons["load"], handlers.load)

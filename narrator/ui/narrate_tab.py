@@ -16,7 +16,7 @@ from narrator.ui.corrections_panel import corrections_panel
 from narrator.ui.fields import settings_form
 from narrator.ui.parts import Parts
 from narrator.ui.voice import choosing_voice, sound_player, wire_speaking
-from narrator.ui.work import QUIETLY
+from narrator.ui.work import LATEST, QUIETLY
 
 
 def narrate_tab(page: Any, tab: Any, visitor: tuple[Any, Any]) -> Parts:
@@ -140,7 +140,7 @@ def _wire_giving(parts: Parts) -> None:
     import gradio as gr
 
     gr.on([parts.picture.upload, parts.picture.input], handlers.check_picture, parts.picture,
-          [parts.picture, parts.status], trigger_mode="always_last", **QUIETLY)
+          [parts.picture, parts.status], **LATEST)
     for button, path in parts.examples:
         button.click(_giver(path), None, [parts.picture, parts.status], queue=False, **QUIETLY)
 

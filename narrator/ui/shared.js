@@ -8,7 +8,12 @@
     }
   });
   const label = (selector, text) => set(selector, { "aria-label": text, title: text });
-  const tidies = [];
+  const heading = '[data-testid="block-info"]';
+  const choices = () => { // Gradio leaves a group unnamed, and its radios apart: no arrow key goes through them
+    set(`fieldset[id]:has(${heading})`, { "aria-label": (group) => group.querySelector(heading).textContent.trim() });
+    set('fieldset[id] input[type="radio"]', { name: (radio) => radio.closest("fieldset").id });
+  };
+  const tidies = [choices];
   let asked = false;
   const later = () => {
     if (asked) return;
@@ -99,7 +104,7 @@
     whenever(tidy) { tidies.push(tidy); begun(tidy); },
     status: (selector) => set(selector, { role: "status", "aria-live": "polite", "aria-atomic": "true" }),
     describe: (selector) => all(selector).forEach((block) => { // a field, by the line of help that stands with it
-      const [input, says] = [block.querySelector("textarea, input"), block.querySelector('[data-testid="block-info"] + *')];
+      const [input, says] = [block.querySelector("textarea, input"), block.querySelector(`${heading} + *`)];
       if (!input || !says || says === input || says.contains(input) || input.hasAttribute("aria-describedby")) return;
       says.id = `${block.id}-says`;
       input.setAttribute("aria-describedby", says.id);

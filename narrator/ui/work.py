@@ -10,6 +10,9 @@ from typing import Any
 
 # How handlers are wired that a person presses: our own status line says what goes on, and the API does not name them.
 QUIETLY: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+# How choices are wired: who chooses again before the first choice is answered, as with an arrow key, gets the last one.
+# Gradio by itself leaves out what comes meanwhile.
+LATEST = QUIETLY | {"trigger_mode": "always_last"}
 FLUSH_S = 0.05  # seconds between two looks; more often, the page's own messages become the bottleneck
 
 _END = object()

@@ -56,8 +56,8 @@ class ProjectorRecipe(Recipe):
         """The model before its first step, and the collator."""
         language = load_base(self.base, self.device, frozen=True, quantize=self.config.quantize)
         vision = vision_part(self.eyes)
-        config = ProjectorLMConfig(vision_config=vision.config.to_dict(), text_config=language.config.to_dict(),
-                                   projector=self.config.projector)
+        seen, said = (part.config.to_dict() | {"_name_or_path": ""} for part in (vision, language))  # no path is saved
+        config = ProjectorLMConfig(vision_config=seen, text_config=said, projector=self.config.projector)
         with torch.device("meta"):  # the two large parts are taken over, not made
             model = ProjectorLM(config)
         model.vision, model.language = vision, language

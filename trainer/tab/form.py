@@ -38,7 +38,8 @@ class Form:
         The page hands the widgets' values over as one. Gradio's page goes through all that past events were given, at
         each further event on any tab: the whole form would be there from then on.
         """
-        then: Callable[..., Any] = trigger(None, self.outputs()[1:], self.held, js=HAND_OVER, **QUIETLY).then
+        then: Callable[..., Any] = trigger(None, self.outputs()[1:], self.held, js=HAND_OVER, trigger_mode="multiple",
+                                          **QUIETLY).then
         return then
 
     def inputs(self) -> set[Any]:

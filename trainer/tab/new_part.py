@@ -14,7 +14,7 @@ from narrator.records import NarratorError
 from narrator.ui.accessibility import status
 from narrator.ui.handlers import unexpected
 from narrator.ui.limits import alone
-from narrator.ui.work import QUIETLY, quietly
+from narrator.ui.work import LATEST, QUIETLY, quietly
 from trainer.tab import data_sources as sources
 from trainer.tab import starts, views
 from trainer.tab.form import Form, first_controls, further_controls
@@ -149,16 +149,17 @@ def _wire(new: New) -> None:
         return form.after(trigger)(changing(step, done), {*form.inputs(), *also}, outputs,
                                    **quietly(new.status) | more)
 
-    on(new.start_from.input, lambda state, given: starts.choose_start(state, given[new.start_from]), (new.start_from,))
-    on(form.controls["recipe"].input, lambda state, given: state)
+    on(new.start_from.input, lambda state, given: starts.choose_start(state, given[new.start_from]), (new.start_from,),
+       **LATEST)
+    on(form.controls["recipe"].input, lambda state, given: state, **LATEST)
     for name in form.picks:
         _wire_rows(form, name, on)
-    on(form.controls["lora"].input, lambda state, given: state)
-    on(new.source.input, lambda state, given: _choose_source(state, given[new.source]), (new.source,))
+    on(form.controls["lora"].input, lambda state, given: state, **LATEST)
+    on(new.source.input, lambda state, given: _choose_source(state, given[new.source]), (new.source,), **LATEST)
     on(new.fetch.click, lambda state, given: starts.with_source(
         state, sources.from_hub(*(given[part] for part in new.hub))), tuple(new.hub))
     new.source.input(lambda kind: (gr.Column(visible=kind == sources.UPLOAD), gr.Column(visible=kind == sources.HUB)),
-                     new.source, [new.upload_part, new.hub_part], queue=False, **QUIETLY)
+                     new.source, [new.upload_part, new.hub_part], queue=False, **LATEST)
     on(new.use_yaml.click, lambda state, given: starts.load_settings(state, given[new.yaml] or ""), (new.yaml,),
        "The settings are those of the YAML.")
     on(new.yaml_file.upload, lambda state, given: _load_file(state, given[new.yaml_file]), (new.yaml_file,),
@@ -170,7 +171,7 @@ def _wire(new: New) -> None:
 
 def _wire_rows(form: Form, name: str, on: Callable[..., Any]) -> None:
     """One list: which row is shown, one more, one less. on: see `_wire`."""
-    on(form.picks[name].input, lambda state, given: starts.turn_to(state, name, form.picked(given, name)))
+    on(form.picks[name].input, lambda state, given: starts.turn_to(state, name, form.picked(given, name)), **LATEST)
     on(form.adds[name].click, lambda state, given: starts.add(state, name))
     on(form.removes[name].click, lambda state, given: starts.take_out(state, name))
 
@@ -229,7 +230,7 @@ def _wire_text(new: New) -> None:
     form.after(new.text_part.expand)(write, form.inputs(), text, **QUIETLY)
     new.text_part.collapse(lambda: None, None, new.told, queue=False, **QUIETLY)
     gr.on([control.change for control in form.controls.values()], None, js=FOLLOW, **QUIETLY)
-    form.after(new.follow.click)(follow, shown, text, queue=False, trigger_mode="always_last", **QUIETLY)
+    form.after(new.follow.click)(follow, shown, text, queue=False, **LATEST)
     form.after(new.save_yaml.click)(follow, shown, text, queue=False, **QUIETLY).then(
         None, [new.yaml, form.controls["name"]], None, js=SAVE, **QUIETLY)
 

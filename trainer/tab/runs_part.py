@@ -11,7 +11,7 @@ from narrator.records import NarratorError
 from narrator.ui import handlers
 from narrator.ui.accessibility import status
 from narrator.ui.asking import asking, then_shown, wire_asking
-from narrator.ui.work import QUIETLY, quietly
+from narrator.ui.work import LATEST, QUIETLY, quietly
 from trainer.tab import runs, views
 from trainer.tab.widgets import choice
 
@@ -153,7 +153,7 @@ def wire_runs(parts: Runs, tab: Any, may: bool) -> None:
     outputs, quiet = parts.outputs(), quietly(parts.status)
     tab.select(lambda run, seen: opened(parts, run), [parts.choice, parts.seen], outputs, js=ASKED_FOR, queue=False,
                **quiet)
-    parts.choice.input(lambda run: opened(parts, run), parts.choice, outputs, queue=False, **quiet)
+    parts.choice.input(lambda run: opened(parts, run), parts.choice, outputs, queue=False, **quiet | LATEST)
     parts.choice.change(None, parts.choice, None, js=KEEP, **QUIETLY)
     parts.timer.tick(None, js=LOOK, **QUIETLY)
     parts.look.click(lambda run, seen: shown(parts, runs.look(run, seen)), [parts.choice, parts.seen], outputs,
