@@ -2,12 +2,14 @@
 
 import datetime
 import json
+import os
 import shutil
 import signal
 import subprocess
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from training import FIRST, STEPS, TOTAL, Start, finish, go_on, only, steps_of, train, variant_of, wait_for_step
 
@@ -32,6 +34,22 @@ def stop(process: subprocess.Popen, run: Path) -> None:
     last = read_events(run / "events.jsonl")[0][-1]
     assert last["event"] == "stopped" and job_state(run).state == "stopped"
     assert datetime.datetime.fromisoformat(last["time"]).timestamp() - begun < STOP_S
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_of_its_processes_stops_a_run_with_a_checkpoint(
+        start: Start, tiny: Path, tmp_path: Path, number: signal.Signals) -> None:
+    """As Ctrl-C in a terminal does: the processes that read pictures hear it, too."""
+    process = start("run", tiny / "tiny.yaml", "--runs", tmp_path / "runs", "--checkpoints", tmp_path / "checkpoints",
+                    "--set", "workers=2")
+    run = wait_for_step(process, tmp_path / "runs", FIRST + 3)
+    readers = [child for child in psutil.Process(process.pid).children() if "resource_tracker" not in child.cmdline()]
+    assert len(readers) >= 2
+    for pid in (*(reader.pid for reader in readers), process.pid):
+        os.kill(pid, number)
+    code, said = finish(process)
+    assert code == 3 and f"resume {run}" in said and said.count("Stopping after this step") == 1, said
+    assert [event["event"] for event in read_events(run / "events.jsonl")[0]][-2:] == ["checkpoint", "stopped"]
 
 
 def steps_since(run: Path, end: int) -> list[int]:

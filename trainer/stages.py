@@ -1,13 +1,16 @@
 """One stage of a run: a transformers.Trainer with the recipe's loss, that goes on where it broke off."""
 
 import contextlib
+import functools
 import json
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, Trainer, TrainingArguments
 
 from narrator.records import Score
@@ -68,6 +71,13 @@ class StageTrainer(Trainer):
             self.optimizer = torch.optim.AdamW(self.run_.recipe.parameter_groups(self.model, self.stage), fused=True)
         return self.optimizer
 
+    def get_train_dataloader(self) -> DataLoader:
+        """Its workers leave signals to the run: Ctrl-C in a terminal, as some service managers do, signals them all."""
+        loader = super().get_train_dataloader()
+        begins = getattr(loader, "base_dataloader", loader)  # accelerate wraps what makes the workers
+        begins.worker_init_fn = functools.partial(_begin_worker, begins.worker_init_fn)
+        return loader
+
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False,
                      num_items_in_batch: Any = None) -> torch.Tensor:
         """The recipe's loss for this stage."""
@@ -125,6 +135,14 @@ class StageTrainer(Trainer):
         higher = all(found[key].higher_is_better for found in scores.values())
         return {"score": score, "best": best, "best_score": score if best else before, "metric": title,
                 "value": score if higher else -score, "higher_is_better": higher}
+
+
+def _begin_worker(seed: Callable[[int], None] | None, number: int) -> None:
+    """In a worker. seed: what would be called there otherwise."""
+    for signal_ in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signal_, signal.SIG_IGN)
+    if seed is not None:
+        seed(number)
 
 
 def judged_by(run: Run) -> tuple[str, str]:
