@@ -14,7 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,9 @@ PICTURES, HELD_OUT = 42, 2  # of each colour: 160 to learn from are ten steps
 class Training:
     """A training in a process of its own, and what its folder tells."""
 
-    def __init__(self, home: Path) -> None:
-        self.home, self.log = home, (home / "training.txt").open("ab")
+    def __init__(self, home: Path, cores: Sequence[int] | None = None) -> None:
+        """cores: that it keeps to; None for all."""
+        self.home, self.cores, self.log = home, cores, (home / "training.txt").open("ab")
         self.process: subprocess.Popen[bytes] = None  # type: ignore[assignment]  # until it begins
 
     def __enter__(self) -> Training:
@@ -55,6 +56,8 @@ class Training:
         command = [sys.executable, "-m", "trainer", *map(str, arguments), "--runs", str(self.home / "runs")]
         self.process = subprocess.Popen(command, cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=self.log,
                                         stderr=subprocess.STDOUT)
+        if self.cores is not None:
+            psutil.Process(self.process.pid).cpu_affinity(list(self.cores))
 
     @property
     def folder(self) -> Path:

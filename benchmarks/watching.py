@@ -1,13 +1,14 @@
 """Watching a training: what the Train tab costs it, how soon the chart shows a step, how soon Stop has stopped it.
 
-    python benchmarks/watching.py [PRESET] [--data-root FOLDER] [--repeats 5] [--seconds 20] [--json]
+    python benchmarks/watching.py [PRESET] [--data-root FOLDER] [--repeats 5] [--seconds 20] [--apart] [--json]
 
 Starts the page, a training as `python -m trainer run` starts it (of a small captioner, or of PRESET), and a Chromium
 without a window. The same training is timed in windows of some seconds, with the tab open and with nobody looking, in
 turns:
 
 - `step_ms` of both, and `added_percent`: how much longer the mean step takes with the tab open (the median over the
-  pairs of windows). The browser computes on the same machine.
+  pairs of windows). The browser computes on the same machine, and on the same cores unless `--apart` gives the training
+  one half of them and the rest the other: as with a core to spare, or a browser elsewhere.
 - `server_percent` and `browser_percent`: their processor time in the windows, in percent of one core. Steadier than the
   length of a step: what the server takes is all that a tab on another machine could cost.
 - `shown_s`: from a step's event on the disk to the frame that draws it on the chart (median, 95th percentile, most).
@@ -59,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data-root", type=Path, help="folder of its data sets")
     parser.add_argument("--repeats", type=positive, default=5, help="pairs of windows, and stops")
     parser.add_argument("--seconds", type=positive, default=20, help="of a window")
+    parser.add_argument("--apart", action="store_true", help="page and browser on other cores than the training")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
@@ -71,7 +73,8 @@ def measure(options: argparse.Namespace, home: Path) -> dict[str, Any]:
     """The figures by name."""
     preset = options.preset or write_preset(home)
     root = options.data_root or (home if options.preset is None else None)
-    with served(home) as (address, server), opened() as page, Training(home) as training:
+    cores = halves() if options.apart else None
+    with served(home) as (address, server), opened() as page, Training(home, cores) as training:
         training.begin("run", preset, *(["--data-root", root] if root else []), "--checkpoints", home / "checkpoints")
         training.wait_for(WARM)
         rest(server)
@@ -83,11 +86,22 @@ def measure(options: argparse.Namespace, home: Path) -> dict[str, Any]:
     added = [100 * (pair["open"]["step_ms"] / pair["closed"]["step_ms"] - 1) for pair in pairs]
     shown = sorted(bench.shown)
     return {"machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()},
-            "repeats": options.repeats, "seconds": options.seconds, **apart,
+            "apart": options.apart, "repeats": options.repeats, "seconds": options.seconds, **apart,
             "added_percent": {"median": statistics.median(added), "least": min(added), "most": max(added)},
             "shown_s": {"median": statistics.median(shown), "p95": shown[int(0.95 * (len(shown) - 1))],
                         "most": shown[-1], "events": len(shown)},
             "stop_s": {"median": statistics.median(stops), "most": max(stops)}}
+
+
+def halves() -> list[int]:
+    """The cores for the training; this process, and what it starts from now on, keeps to the others. Raises SystemExit
+    where there is but one, or the system does not let a process keep to some of them."""
+    ours = getattr(os, "sched_getaffinity", lambda pid: ())(0)
+    if len(ours) < 2:
+        raise SystemExit("--apart needs two cores, and Linux.")
+    training, rest = sorted(ours)[:len(ours) // 2], sorted(ours)[len(ours) // 2:]
+    os.sched_setaffinity(0, rest)
+    return training
 
 
 def rest(server: psutil.Process) -> None:
@@ -179,7 +193,7 @@ def table(figures: dict[str, Any]) -> str:
     """The figures as a person reads them."""
     added, shown, stop = figures["added_percent"], figures["shown_s"], figures["stop_s"]
     lines = [f"{figures['machine']['processor']}, {figures['machine']['cores']} cores; {figures['repeats']} pairs of "
-             f"windows of {figures['seconds']} s"]
+             f"windows of {figures['seconds']} s" + ("; the training on cores of its own" if figures["apart"] else "")]
     for name, title, unit in (("step_ms", "mean step", "ms"), ("server_percent", "server", "% of a core"),
                               ("browser_percent", "browser", "% of a core")):
         told = figures[name]
