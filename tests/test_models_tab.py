@@ -182,9 +182,11 @@ def test_scores_are_shown_where_they_were_measured(small: SmallHub, tmp_path: Pa
     metrics = tmp_path / "own" / "mine" / "metrics.json"
     assert "Measured on" not in models_view.details(handlers.entry("mine"))
     score = {"value": 0.5286, "low": 0.4964, "high": 0.565}
-    metrics.write_text(json.dumps({"scores": {"birds.jsonl": {"cider_d": score, "top_5": score}, "none": {}}}))
+    scores = dict.fromkeys(("cider_d", "top_5", "majority_colour", "top_"), score)
+    metrics.write_text(json.dumps({"scores": {"birds.jsonl": scores, "none": {}}}))
     html = models_view.details(handlers.entry("mine"))
-    assert "Measured on birds.jsonl" in html and "CIDEr-D" in html and "Top 5" in html
+    assert "Measured on birds.jsonl" in html and "CIDEr-D" in html and "Top-5 accuracy" in html
+    assert "Commonest answer, colour" in html and ">Top <" in html
     assert "0.529" in html and "0.496 to 0.565" in html and "none" not in html
     for damaged in ("{", "[]", '{"scores": {"x": {"y": 5}}}', '{"scores": 5}'):
         metrics.write_text(damaged)

@@ -144,7 +144,7 @@ def figure(name: str) -> Figure:
     if family == "majority":
         return Figure(name=name, title=f"Commonest answer, {kind}", group="answers", higher_is_better=None,
                       source="Wilson 1927 (the interval)", formula="what always saying the commonest answer would get")
-    if family == "top":
+    if family == "top" and kind.split():
         return Figure(name=name, title=f"Top-{kind.split()[0]} accuracy", group="answers",
                       source="Wilson 1927 (the interval)", formula="the class is among the likeliest / examples")
     return Figure(name=name, title=name.replace("_", " "), group="answers", formula="", source="")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from narrator.catalog import manifest_folder
+from narrator.evaluation.figures import figure
 from narrator.hub import Download, disk_bytes, is_hub_id, local_folder
 from narrator.hub.cards import measured
 from narrator.hub.downloads import progress
@@ -18,8 +19,6 @@ from narrator.records import Variant
 Place = Literal["loaded", "here", "server", "away", "damaged"]
 PLACES: dict[Place, str] = {"loaded": "Loaded", "here": "On this machine", "server": "On a server",
                             "away": "Can be downloaded", "damaged": "Damaged"}
-METRICS = {"bleu_1": "BLEU-1", "bleu_2": "BLEU-2", "bleu_3": "BLEU-3", "bleu_4": "BLEU-4", "rouge_l": "ROUGE-L",
-           "cider_d": "CIDEr-D"}
 COLUMNS = ("Model", "State", "Takes", "Size", "On disk", "Memory", "Licence")
 
 
@@ -101,9 +100,10 @@ def scores(variant: Variant) -> str:
 def _scores(data: str, values: dict[str, dict[str, float]]) -> str:
     rows, ours = "", any("low" in score for score in values.values())
     for name, score in values.items():
-        interval = f"<td>{score['low']:.3f} to {score['high']:.3f}</td>" if ours else ""
-        title = METRICS.get(name, name.replace("_", " ").capitalize())
-        rows += f'<tr><th scope="row">{escape(title)}</th><td>{score["value"]:.3f}</td>{interval}</tr>'
+        known = figure(name)
+        title, digits = known.title[:1].upper() + known.title[1:], known.digits
+        interval = f"<td>{score['low']:,.{digits}f} to {score['high']:,.{digits}f}</td>" if ours else ""
+        rows += f'<tr><th scope="row">{escape(title)}</th><td>{score["value"]:,.{digits}f}</td>{interval}</tr>'
     columns = ["Score", "Value", *(["95 % interval"] if ours else [])]
     head = "".join(f'<th scope="col">{name}</th>' for name in columns)
     how = "Measured on" if ours else "By its card, on"
