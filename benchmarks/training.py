@@ -58,9 +58,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     FRESH.set_forkserver_preload(IMPORTED)
     os.environ["PYTHONPATH"] = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    figures = [compare(options, preset, stage) for preset in options.presets
-               for stage in _load(options, preset).stages if stage.objective in MEASURED]
-    print(json.dumps(figures) if options.json else "\n".join(map(told, figures)))
+    wanted = [(preset, stage) for preset in options.presets for stage in _load(options, preset).stages
+              if stage.objective in MEASURED]
+    figures = []
+    for preset, stage in wanted:
+        figures.append(compare(options, preset, stage))
+        print(told(figures[-1]), file=sys.stderr if options.json else sys.stdout, flush=True)  # minutes for each
+    if options.json:
+        print(json.dumps(figures))
     return 0 if any("ratio" in found for found in figures) else 2
 
 
