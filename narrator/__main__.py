@@ -8,12 +8,17 @@ Exit codes: 0 all done; 1 a photograph failed; 2 nothing could be done, for a re
 from __future__ import annotations
 
 import argparse
+import atexit
+import contextlib
 import errno
 import io
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
+from typing import NoReturn
 
 from narrator.commands import (
     adapter,
@@ -40,12 +45,15 @@ COMMANDS = {"describe": describe, "batch": batch, "speak": speak, "evaluate": ev
             "agreement": agreement, "variants": variants, "pull": pull, "remove": remove, "adapter": adapter,
             "merge": merge, "export": export, "push": push, "corrections": corrections, "history": history,
             "compare": compare}
+STOPPED = 130  # 128 + SIGINT, as shells have it
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     arguments = parser().parse_args(argv)
     _prepare_streams()
+    if argv is None:  # the process is this command's
+        sys.unraisablehook = _hear_again
     logging.basicConfig(format="narrator: %(message)s", level=logging.WARNING)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # its advice is for programmers
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -71,7 +79,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         warn("stopped.")
-        return 130
+        if argv is None:
+            _leave(STOPPED)
+        return STOPPED
 
 
 def parser() -> argparse.ArgumentParser:
@@ -92,6 +102,24 @@ def _prepare_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _hear_again(lost: sys.UnraisableHookArgs) -> None:
+    """A Ctrl-C that came while an object was cleared away, where Python can raise nothing, comes again a little later:
+    here it would be lost, too."""
+    if lost.exc_type is KeyboardInterrupt:
+        threading.Timer(0.05, signal.raise_signal, (signal.SIGINT,)).start()
+    else:
+        sys.__unraisablehook__(lost)
+
+
+def _leave(code: int) -> NoReturn:
+    """Stopped at any moment: libraries whose threads still work abort when Python takes itself apart around them."""
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def _drop_output() -> None:

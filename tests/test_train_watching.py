@@ -126,7 +126,7 @@ def test_a_loss_that_decides_is_better_when_it_is_less(run: Path) -> None:
     write(run, [*BEGUN, *answers])
     seen = Watch(run).look()
     assert seen.lower_is_better and seen.score.newest == (20, 2.0)
-    assert seen.milestones[-1] == "Step 20 of 1,000. Loss of the answers 2.00, best so far."
+    assert seen.milestones[-1] == "Step 20 of 1,000. Loss of the answer 2.00, best so far."
 
 
 def test_the_event_says_what_is_measured_and_a_new_metric_begins_a_new_curve(run: Path) -> None:

@@ -13,6 +13,7 @@ from narrator.settings import GenerationSettings
 from trainer.config import Stage, TrainingConfig, parse_config
 from trainer.recipes.distill import Teacher, distillation_loss
 from trainer.recipes.encoder_decoder import EncoderDecoderRecipe
+from trainer.recipes.encoders import vision_part
 
 BASE: dict[str, Any] = {
     "name": "tiny-vit", "data": [{"path": "captions.jsonl", "split": "train"}],
@@ -59,6 +60,8 @@ def test_a_vit_of_other_width_is_trained_saved_and_narrates_the_same(tiny: Path,
     assert all(parameter.grad is not None for parameter in model.encoder.layers.parameters())
 
     variant = recipe.save(model.eval(), tmp_path / "variant")
+    assert recipe.load(tmp_path / "variant").encoder.pooler is None
+    assert vision_part(tmp_path / "variant").layers[0].attention.q_proj.weight.shape == (64, 64)
     family = recipe.saved(tmp_path / "variant", variant, torch.device("cpu"))
     scores = recipe.evaluate(family, {"dev": recipe.read_dev(recipe.config.dev[0], strict=True)}, beams=2,
                              intervals=False, tell=lambda done, total: None)

@@ -78,6 +78,24 @@ class StageTrainer(Trainer):
         begins.worker_init_fn = functools.partial(_begin_worker, begins.worker_init_fn)
         return loader
 
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """A checkpoint under the names that the model's weights have. save_pretrained would write those of the Hub, and
+        transformers goes by the model's when it resumes, or takes the best weights: what it did not find would stay as
+        it was (huggingface/transformers issue 43701)."""
+        if self.args.should_save:
+            self.accelerator.unwrap_model(self.model).save_pretrained(
+                output_dir or self.args.output_dir, state_dict=state_dict, save_original_format=False)
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """A checkpoint fits the model or is refused: RuntimeError where weights have no place, or are missing."""
+        state, missing = self.accelerator.unwrap_model(self.model).state_dict(), set(load_result.missing_keys)
+        found = {tensor.data_ptr() for name, tensor in state.items() if name not in missing}
+        lost = [name for name in sorted(missing) if state[name].data_ptr() not in found]  # the others are tied
+        if lost or load_result.unexpected_keys:
+            raise RuntimeError(f"The checkpoint does not fit the model: {len(lost)} tensors are missing and "
+                               f"{len(load_result.unexpected_keys)} unknown, such as "
+                               f"{[*lost, *load_result.unexpected_keys][0]}.")
+
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False,
                      num_items_in_batch: Any = None) -> torch.Tensor:
         """The recipe's loss for this stage."""

@@ -15,6 +15,7 @@ from narrator.families.loading import load_whole
 from narrator.records import NarratorError
 from trainer.config import TrainingConfig
 from trainer.recipes.bases import find_base
+from trainer.recipes.encoders import drop_pooler
 
 
 def new_decoder(config: TrainingConfig, tokens: PreTrainedTokenizerFast, root: Path) -> GPT2LMHeadModel:
@@ -50,6 +51,7 @@ def load_captioner(folder: Path, words: int) -> VisionEncoderDecoderModel:
         reason = " ".join(str(error).split())[:200]
         raise NarratorError(f"The base {folder} cannot be loaded ({reason}). It must hold config.json and safetensors "
                             "of a picture encoder with a text decoder.") from error
+    drop_pooler(model.encoder)
     if model.decoder.config.vocab_size < words:
         model.decoder.resize_token_embeddings(words)
     return model

@@ -82,16 +82,24 @@ def vision_part(folder: Path) -> PreTrainedModel:
     kind = model_type(folder)
     try:
         if kind == "vision-encoder-decoder":
-            eyes: PreTrainedModel = load_whole(VisionEncoderDecoderModel, folder).encoder
+            eyes: PreTrainedModel = load_whole(VisionEncoderDecoderModel, folder, may_lack=("encoder.pooler.",)).encoder
         else:
             eyes = load_whole(_EYES.get(kind, AutoModel), folder, may_lack=("pooler.",))
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise NarratorError(f"The encoder {folder} cannot be loaded ({reason}). It must hold config.json and "
                             "safetensors of a picture encoder.") from error
+    drop_pooler(eyes)
     if isinstance(eyes, MobileNetPatches):
         eyes.config.mirrored = False  # whoever begins with it says whether the mirror image helps
     return eyes
+
+
+def drop_pooler(encoder: PreTrainedModel) -> None:
+    """A decoder looks at patches alone: the layer over a ViT's first token is nothing to learn, or to ship."""
+    pooler = getattr(encoder, "pooler", None)
+    if pooler is not None and list(pooler.parameters()):
+        encoder.pooler = None
 
 
 def model_type(folder: Path) -> str:

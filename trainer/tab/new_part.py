@@ -155,11 +155,7 @@ def _wire(new: New) -> None:
     for name in form.picks:
         _wire_rows(form, name, on)
     on(form.controls["lora"].input, lambda state, given: state, **LATEST)
-    on(new.source.input, lambda state, given: _choose_source(state, given[new.source]), (new.source,), **LATEST)
-    on(new.fetch.click, lambda state, given: starts.with_source(
-        state, sources.from_hub(*(given[part] for part in new.hub))), tuple(new.hub))
-    new.source.input(lambda kind: (gr.Column(visible=kind == sources.UPLOAD), gr.Column(visible=kind == sources.HUB)),
-                     new.source, [new.upload_part, new.hub_part], queue=False, **LATEST)
+    _wire_source(new, on)
     on(new.use_yaml.click, lambda state, given: starts.load_settings(state, given[new.yaml] or ""), (new.yaml,),
        "The settings are those of the YAML.")
     on(new.yaml_file.upload, lambda state, given: _load_file(state, given[new.yaml_file]), (new.yaml_file,),
@@ -167,6 +163,17 @@ def _wire(new: New) -> None:
     _wire_upload(new, outputs)
     _wire_text(new)
     _wire_check(new)
+
+
+def _wire_source(new: New, on: Callable[..., Any]) -> None:
+    """Where the data comes from. on: see `_wire`."""
+    import gradio as gr
+
+    on(new.source.input, lambda state, given: _choose_source(state, given[new.source]), (new.source,), **LATEST)
+    on(new.fetch.click, lambda state, given: starts.with_source(
+        state, sources.from_hub(*(given[part] for part in new.hub))), tuple(new.hub))
+    new.source.input(lambda kind: (gr.Column(visible=kind == sources.UPLOAD), gr.Column(visible=kind == sources.HUB)),
+                     new.source, [new.upload_part, new.hub_part], queue=False, **LATEST)
 
 
 def _wire_rows(form: Form, name: str, on: Callable[..., Any]) -> None:
@@ -189,7 +196,7 @@ def _wire_upload(new: New, outputs: list[Any]) -> None:
             async with contextlib.aclosing(sources.progress_of(given[new.upload] or [])) as progress:
                 async for found in progress:
                     if isinstance(found, float):
-                        yield [*rest, _meter(found), gr.skip(), gr.skip()]
+                        yield [*rest, views.unpacked(found), gr.skip(), gr.skip()]
                         continue
                     state = starts.with_source(state, found)
                     yield [*form.filled(state), _about(state["draft"]), _found(state),
@@ -281,12 +288,6 @@ def _load_file(state: dict[str, Any], files: list[str]) -> dict[str, Any]:
 
 def _about(draft: Mapping[str, Any]) -> str:
     return f'<p class="quiet">{escape(summary(dict(draft)))}</p>'
-
-
-def _meter(share: float) -> str:
-    """How much is unpacked. No live region: it would never be silent."""
-    return (f'<progress class="meter" aria-label="Unpacked" value="{share:.3f}" max="1"></progress>'
-            f'<p class="quiet">{share:.0%} unpacked.</p>')
 
 
 def _found(state: Mapping[str, Any]) -> str:

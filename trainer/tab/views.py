@@ -167,3 +167,9 @@ def log(text: str) -> str:
     """The end of the run's log. The newest line is in sight: the box is turned over by the style sheet."""
     return ('<div class="log" role="region" aria-label="Log of the run" tabindex="0"><pre>'
             f"{escape(text) or 'The run has said nothing yet.'}</pre></div>")
+
+
+def unpacked(share: float) -> str:
+    """How much is unpacked. No live region: it would never be silent."""
+    return (f'<progress class="meter" aria-label="Unpacked" value="{share:.3f}" max="1"></progress>'
+            f'<p class="quiet">{share:.0%} unpacked.</p>')

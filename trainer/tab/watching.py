@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from narrator.ui.models_view import METRICS
+from narrator.evaluation.figures import FIGURES
 from trainer.events import FILE, read_events
 from trainer.tab.series import Series
 
@@ -19,7 +19,8 @@ AT_ONCE = 1 << 22  # bytes read at one look: a long run is caught up with in pie
 RECENT = 50  # steps that the pace is taken from
 DECIDES = ("cider_d", "accuracy", "loss_answer")  # the metric that chooses the best weights, by what is there
 LOSSES = ("loss_answer",)  # of them, those where less is better; the event's score is their negative
-TITLES = {**METRICS, "loss_answer": "Loss of the answers", "loss_captions": "Loss of the captions (nats a word)"}
+TITLES = {**{name: known.title for name, known in FIGURES.items()},
+          "loss_captions": "Loss of the captions (nats a word)"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
