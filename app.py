@@ -72,13 +72,14 @@ def serve() -> tuple[Any, str]:
     from narrator.ui import build_page
     from narrator.ui.limits import launch_options, place
     from narrator.ui.theme import look
-    from trainer.tab import TITLE, dressed, train_tab, upload_limit
+    from trainer.tab import TITLE, dressed, go_on, train_tab, upload_limit
 
     name, port = place()
     page = build_page([(TITLE, train_tab)])
     _, address, _ = page.launch(server_name=name, server_port=port, prevent_thread_lock=True, **dressed(look()),
                                 **launch_options() | upload_limit())
     shared_engine().warm()
+    go_on()
     return page, address
 
 

@@ -7,6 +7,7 @@ Exit codes: 0 all done; 1 a photograph failed; 2 nothing could be done, for a re
 
 from __future__ import annotations
 
+import _thread
 import argparse
 import atexit
 import contextlib
@@ -78,9 +79,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         warn("The disk is full, so the output is cut short: free some space and run it again.")
         return 2
     except KeyboardInterrupt:
-        warn("stopped.")
         if argv is None:
             _leave(STOPPED)
+        warn("stopped.")
         return STOPPED
 
 
@@ -108,13 +109,25 @@ def _hear_again(lost: sys.UnraisableHookArgs) -> None:
     """A Ctrl-C that came while an object was cleared away, where Python can raise nothing, comes again a little later:
     here it would be lost, too."""
     if lost.exc_type is KeyboardInterrupt:
-        threading.Timer(0.05, signal.raise_signal, (signal.SIGINT,)).start()
+        timer = threading.Timer(0.05, _interrupt)
+        timer.daemon = True
+        timer.start()
     else:
         sys.__unraisablehook__(lost)
 
 
+def _interrupt() -> None:
+    """Ctrl-C for the main thread, even while it waits."""
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    else:
+        _thread.interrupt_main()
+
+
 def _leave(code: int) -> NoReturn:
     """Stopped at any moment: libraries whose threads still work abort when Python takes itself apart around them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is ending
+    warn("stopped.")
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):

@@ -10,6 +10,7 @@ import test_vit_recipe
 import torch
 from test_hub_vlm_recipe import recipe_of, root  # noqa: F401  (fixtures)
 
+from narrator.records import NarratorError
 from trainer.run import Run, Silent
 from trainer.stages import StageTrainer
 
@@ -49,5 +50,5 @@ def test_every_weight_comes_back(trainer: StageTrainer, tmp_path: Path) -> None:
 def test_a_checkpoint_that_does_not_fit_is_refused(trainer: StageTrainer, tmp_path: Path) -> None:
     trainer.model.save_pretrained(tmp_path / "checkpoint", save_original_format=False,
                                   state_dict={f"other.{name}": torch.zeros(1) for name in trainer.model.state_dict()})
-    with pytest.raises(RuntimeError, match=r"does not fit the model: \d+ tensors are missing and \d+ unknown, such as"):
+    with pytest.raises(NarratorError, match=r"does not fit the model: \d+ tensors are missing and \d+ unknown"):
         trainer._load_from_checkpoint(str(tmp_path / "checkpoint"))

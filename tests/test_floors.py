@@ -27,7 +27,7 @@ FLOORS = {
     "trainer.launch": 11,
     "trainer.card": 12, "trainer.evaluation": 12, "trainer.recipes": 12, "trainer.run": 12, "trainer.claims": 12,
     "trainer.queue": 12, "trainer.checkpoints": 12, "trainer.held_out": 12, "trainer.prepare": 12,
-    "trainer.samples": 12, "trainer.before": 12,
+    "trainer.samples": 12, "trainer.before": 12, "trainer.draws": 12,
     "trainer.stages": 13, "trainer.watch": 13, "trainer.worker": 13, "trainer.archives": 13, "trainer.preflight": 13,
     "trainer.publishing": 13, "trainer.loop": 14, "trainer.doctor": 14, "trainer.tab": 15,
     "trainer.commands": 15, "trainer.__main__": 16,
@@ -42,7 +42,7 @@ ONLY = {
 # Loading these takes seconds: only the rooms that compute with them may do so when imported ...
 HEAVY = {"torch", "torchvision", "transformers", "peft", "accelerate", "datasets", "safetensors"}
 MAY_BE_HEAVY = ("narrator.families", "trainer.recipes", "trainer.loop", "trainer.stages",
-                "trainer.evaluation", "trainer.samples", "trainer.watch")
+                "trainer.evaluation", "trainer.samples", "trainer.watch", "trainer.draws")
 # ... and these never do, not even inside a function: they must answer while a training holds the machine.
 NEVER_HEAVY = ("app", "trainer.tab", "trainer.jobs", "trainer.events", "trainer.config", "narrator.readers",
                "narrator.processes", "trainer.claims", "trainer.queue", "trainer.worker", "narrator.ui",

@@ -18,6 +18,7 @@ from trainer import jobs, queue
 from trainer.claims import HOME, NotNow, device
 from trainer.jobs import PROCESS, QUEUED, job_state, write_whole
 from trainer.queue import WORKER
+from trainer.tab import go_on
 
 
 @pytest.fixture
@@ -128,7 +129,9 @@ def test_a_reboot_leaves_the_queue_and_takes_the_processes(line: Queue, monkeypa
     assert [job_state(folder).state for folder in (cut, waits)] == ["interrupted", "queued"]
     monkeypatch.undo()
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "quick_loop"))
-    queue.ensure_worker(line.runs)
+    monkeypatch.setenv("NARRATOR_RUNS", str(line.runs))
+    monkeypatch.setenv("NARRATOR_TRAINING", "on")
+    go_on()
     assert line.until(waits, *OVER).state == "done" and job_state(cut).state == "interrupted"
     queue.resume(cut)
     assert line.until(cut, *OVER).state == "done"

@@ -1,5 +1,9 @@
 """The dry run of every recipe: three real steps of each stage on tiny random weights, and nothing of the run's own."""
 
+import dataclasses
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +16,7 @@ from test_image_gpt_recipe import SETTINGS as DIGITS
 from test_image_gpt_recipe import data as digits  # noqa: F401
 from test_projector_lm import root as asked  # noqa: F401
 
-from trainer.config import parse_config
+from trainer.config import load_config, parse_config
 from trainer.preflight.rehearsal import STEPS, rehearse, shortened
 
 SEEING: dict[str, Any] = {
@@ -46,3 +50,29 @@ def test_only_so_many_pictures_are_read_as_the_steps_take() -> None:
     assert [source.limit for source in shortened(config).data] == [-(-3 * STEPS // 2)] * 2
     prompted = parse_config({**PROMPTED, "vivid": 0.5}, "test")
     assert shortened(prompted).data == prompted.data and shortened(prompted).vivid == 1.0
+
+
+NO_MEMORY = """
+import torch
+from trainer.preflight import rehearsal
+
+def rehearse(config, root, folder):
+    yield {"doing": "loading the model"}
+    torch.empty(2 ** 50)
+
+rehearsal.rehearse = rehearse
+rehearsal.main()
+"""
+
+
+def test_what_a_processor_cannot_hold_is_told_as_memory(root: Path, tiny: Path) -> None:
+    """torch says it by a RuntimeError there."""
+    config = load_config(tiny / "tiny.yaml")
+    request = json.dumps({"config": dataclasses.asdict(config), "root": str(tiny)})
+    with subprocess.Popen([sys.executable, "-c", NO_MEMORY], cwd=root, text=True, stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as rehearsal:
+        assert rehearsal.stdin is not None and rehearsal.stdout is not None
+        rehearsal.stdin.write(request + "\n")
+        rehearsal.stdin.flush()  # and not closed: it would end
+        answers = [json.loads(line) for line in rehearsal.stdout]
+    assert answers == [{"doing": "loading the model"}, {"out_of_memory": True}]

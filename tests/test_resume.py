@@ -1,5 +1,6 @@
 """Runs that are killed and stopped on their way, and taken up again."""
 
+import contextlib
 import datetime
 import json
 import os
@@ -36,6 +37,16 @@ def stop(process: subprocess.Popen, run: Path) -> None:
     assert datetime.datetime.fromisoformat(last["time"]).timestamp() - begun < STOP_S
 
 
+def readers_of(pid: int) -> list[int]:
+    """The processes of a run that read pictures."""
+    found = []
+    for child in psutil.Process(pid).children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "resource_tracker" not in " ".join(child.cmdline()):
+                found.append(child.pid)
+    return found
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_to_all_of_its_processes_stops_a_run_with_a_checkpoint(
         start: Start, tiny: Path, tmp_path: Path, number: signal.Signals) -> None:
@@ -43,10 +54,12 @@ def test_a_signal_to_all_of_its_processes_stops_a_run_with_a_checkpoint(
     process = start("run", tiny / "tiny.yaml", "--runs", tmp_path / "runs", "--checkpoints", tmp_path / "checkpoints",
                     "--set", "workers=2")
     run = wait_for_step(process, tmp_path / "runs", FIRST + 3)
-    readers = [child for child in psutil.Process(process.pid).children() if "resource_tracker" not in child.cmdline()]
-    assert len(readers) >= 2
-    for pid in (*(reader.pid for reader in readers), process.pid):
-        os.kill(pid, number)
+    deadline = time.monotonic() + 60
+    while len(readers := readers_of(process.pid)) < 2:  # between two epochs there are none
+        assert time.monotonic() < deadline and process.poll() is None
+    for pid in (*readers, process.pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
     code, said = finish(process)
     assert code == 3 and f"resume {run}" in said and said.count("Stopping after this step") == 1, said
     assert [event["event"] for event in read_events(run / "events.jsonl")[0]][-2:] == ["checkpoint", "stopped"]

@@ -113,21 +113,6 @@ def test_what_is_typed_is_what_is_trained() -> None:
     assert config.base == "checkpoints/photo-captioner" and config.recipe == "encoder_decoder"
 
 
-def test_the_page_hands_the_form_over_whole_or_is_refused() -> None:
-    import gradio as gr
-
-    made = form.Form(fresh=lambda: {"draft": starting.start_from(starting.DEFAULT), "rows": ROWS})
-    made.state, made.held = "state", "held"
-    made.controls, made.picks = dict.fromkeys(("seed", "name"), None), dict.fromkeys(("stages", "data"), None)
-    read = made.read({"state": None, "held": '[7, "mine", "1", null]'})
-    assert (read["draft"]["seed"], read["draft"]["name"]) == (7, "mine")
-    given = {"state": None, "held": '[7, "mine", "1", {"a": "b"}]'}
-    assert (made.picked(given, "stages"), made.picked(given, "data")) == (1, 0)
-    for held in (None, "", "{}", "[7]", '["a"', "[" * 100_000, '"four"', "[1, 2, 3, 4, 5]"):
-        with pytest.raises(gr.Error, match="did not come whole"):
-            made.read({"state": None, "held": held})
-
-
 def test_adapters_are_a_group_that_can_be_left_out() -> None:
     draft = starting.start_from("preset:blip-base-lora")
     shown = fields.show(draft, ROWS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import json
 import re
@@ -14,8 +15,9 @@ from PIL import Image
 from training import PRESET
 
 from narrator.records import NarratorError
+from trainer.commands.common import add_preset
 from trainer.events import EventLog
-from trainer.tab import charts, places, runs, series, views
+from trainer.tab import charts, places, runs, runs_part, series, views
 from trainer.tab.watching import Watch, watch
 
 START = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -232,3 +234,17 @@ def test_findings_are_told_by_level_and_escaped() -> None:
 
 def test_names_are_for_people() -> None:
     assert views.title("my-captioner-20261121T153938Z-2") == "my-captioner, 2026-11-21 15:39 (2)"
+
+
+def test_a_run_is_looked_at_every_second() -> None:
+    assert runs_part.pause_s(runs.Look(seen={}, running=True, live=True)) <= 1.0
+    assert runs_part.pause_s(runs.Look(seen={}, live=True)) <= 2.0
+
+
+def test_commands_mean_the_folders_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NARRATOR_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("NARRATOR_CHECKPOINTS", str(tmp_path / "models"))
+    parser = argparse.ArgumentParser()
+    add_preset(parser)
+    options = parser.parse_args(["preset.yaml"])
+    assert (options.runs, options.checkpoints) == (places.runs_folder(), places.variants_folder())

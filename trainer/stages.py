@@ -13,10 +13,11 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, Trainer, TrainingArguments
 
-from narrator.records import Score
+from narrator.records import NarratorError, Score
 from trainer import jobs, together
 from trainer.checkpoints import catch_up, is_over, last_whole_checkpoint, owes_evaluation, state_of
 from trainer.config import Stage
+from trainer.draws import Batches, Epochs, as_made
 from trainer.evaluation import plain
 from trainer.recipes import RECIPES
 from trainer.run import Run, Stopped, stage_steps
@@ -58,8 +59,9 @@ class StageTrainer(Trainer):
 
     def __init__(self, run: Run, stage: Stage, model: Any, dataset: Any) -> None:
         self.run_, self.stage = run, stage
-        super().__init__(model=model, args=_arguments(run, stage), train_dataset=dataset, eval_dataset=dataset,
-                         data_collator=run.recipe.collate, callbacks=[Watch(run, stage)])
+        batches = Batches(dataset, run.recipe.collate, run.config.seed)
+        super().__init__(model=model, args=_arguments(run, stage), train_dataset=batches, eval_dataset=batches,
+                         data_collator=as_made, callbacks=[Watch(run, stage), Epochs(batches)])
         if stage.objective != "language":
             self.add_callback(EarlyStoppingCallback(stage.patience))
         for callback in (PrinterCallback, ProgressCallback):
@@ -87,14 +89,15 @@ class StageTrainer(Trainer):
                 output_dir or self.args.output_dir, state_dict=state_dict, save_original_format=False)
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
-        """A checkpoint fits the model or is refused: RuntimeError where weights have no place, or are missing."""
+        """Whole weights fit the model or are refused: NarratorError where some have no place, or are missing."""
         state, missing = self.accelerator.unwrap_model(self.model).state_dict(), set(load_result.missing_keys)
         found = {tensor.data_ptr() for name, tensor in state.items() if name not in missing}
         lost = [name for name in sorted(missing) if state[name].data_ptr() not in found]  # the others are tied
         if lost or load_result.unexpected_keys:
-            raise RuntimeError(f"The checkpoint does not fit the model: {len(lost)} tensors are missing and "
-                               f"{len(load_result.unexpected_keys)} unknown, such as "
-                               f"{[*lost, *load_result.unexpected_keys][0]}.")
+            raise NarratorError(f"The checkpoint does not fit the model: {len(lost)} tensors are missing and "
+                                f"{len(load_result.unexpected_keys)} unknown, such as "
+                                f"{[*lost, *load_result.unexpected_keys][0]}. Another version of this program saved "
+                                "it: start the training anew.")
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False,
                      num_items_in_batch: Any = None) -> torch.Tensor:

@@ -53,9 +53,10 @@ def wire_asking(parts: Asking, button: Any, question: Callable[..., str], inputs
 
     button.click(ask, [*inputs], [parts.group, parts.words, line], queue=False, **QUIETLY).then(
         None, js=f"() => window.shared.goOn('#{parts.name}-keep', true)", **QUIETLY)
-    gr.on([parts.keep.click, parts.yes.click, inputs[0].input], lambda: gr.Group(visible=False), None, parts.group,
-          queue=False, **QUIETLY)
-    parts.keep.click(None, js=back, **QUIETLY)
+    gr.on([parts.yes.click, inputs[0].change], lambda: gr.Group(visible=False), None, parts.group, queue=False,
+          **QUIETLY)
+    parts.keep.click(lambda: gr.Group(visible=False), None, parts.group, queue=False, **QUIETLY).then(
+        None, js=back, **QUIETLY)
 
 
 def begins(line: str) -> bool:

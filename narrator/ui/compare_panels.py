@@ -125,7 +125,7 @@ def wire_sharing(parts: CompareParts, page: Any, tabs: Any, ended: tuple[Any, An
     changed = parts.pictured.input(lambda: [gr.DownloadButton(interactive=False)] * 2, None, [parts.html, parts.json],
                                    queue=False, **LATEST)  # until they hold what was asked for
     for event in (*ended, opened.success, arrived.success, changed.then):
-        event(_files, [parts.made, parts.pictured], _saved(parts), **QUIETLY)
+        event(_files, [parts.made, parts.pictured], _saved(parts), **LATEST)
     parts.copy.click(link, [parts.made, parts.pictured], [parts.status, parts.link], trigger_mode="once",
                      **QUIETLY).then(None, parts.link, parts.link, js=COPY, **QUIETLY)
 

@@ -235,7 +235,7 @@ def test_axe_finds_nothing_in_any_state(visit: Open, states: Path, size: tuple[i
 
 
 def test_an_event_is_shown_by_the_next_look_and_told_once_a_sample_is_spoken(visit: Open, states: Path) -> None:
-    """Looks come every half a second: what is on the disk before one begins is on the page when it ends."""
+    """Looks come every second: what is on the disk before one begins is on the page when it ends."""
     train = Train(visit(), STATES["running"])
     page = train.page
     page.locator("#loss-words", has_text="at step 30").wait_for(timeout=WAIT_MS)

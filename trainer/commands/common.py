@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from narrator.catalog import checkpoint_folders
 from narrator.records import NarratorError
 from trainer import together
 from trainer.claims import STOPPED
@@ -16,12 +17,12 @@ from trainer.config import TrainingConfig, check_name, load_config
 from trainer.data import resolve_data_root
 from trainer.jobs import CONFIG, PLACES, Job
 
-RUNS, CHECKPOINTS = Path("runs"), Path("checkpoints")
-
 
 def add_runs(parser: argparse.ArgumentParser) -> None:
-    """--runs: the folder whose runs are meant."""
-    parser.add_argument("--runs", type=Path, default=RUNS, help="folder of the runs")
+    """--runs: the folder whose runs are meant, those of the page where nothing is said."""
+    named = os.environ.get("NARRATOR_RUNS")
+    parser.add_argument("--runs", type=Path, default=Path(named).expanduser() if named else Path("runs"),
+                        help="folder of the runs (else NARRATOR_RUNS, else runs/)")
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
@@ -47,8 +48,10 @@ def add_preset(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-root", help="folder of the data sets (else NARRATOR_DATA, else data/)")
     parser.add_argument("--strict", action="store_true", help="stop at the first bad row of the data")
     parser.add_argument("--out", type=Path,
-                        help="folder of the variant, whose name becomes its id (else a free one in checkpoints/)")
-    parser.add_argument("--checkpoints", type=Path, default=CHECKPOINTS, help="folder of the variants")
+                        help="folder of the variant, whose name becomes its id (else a free one of --checkpoints)")
+    added = checkpoint_folders()[1:]
+    parser.add_argument("--checkpoints", type=Path, default=added[0] if added else Path("checkpoints"),
+                        help="folder of the variants (else the first of NARRATOR_CHECKPOINTS, else checkpoints/)")
     add_runs(parser)
 
 

@@ -24,6 +24,7 @@ from narrator.readers.gathering import read_examples
 from narrator.records import NarratorError
 from trainer.config import Data, Stage, TrainingConfig, parse_config
 from trainer.data import located
+from trainer.failures import out_of_memory
 from trainer.recipes import recipe_class
 
 STEPS = 3  # the first is not counted: memory is laid out in it
@@ -32,8 +33,6 @@ DEV = 4  # held-out examples of each set that are described
 
 def main() -> int:
     """Answer one request."""
-    import torch
-
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is no answer
 
@@ -49,10 +48,11 @@ def main() -> int:
                 say(**answer)
         except NarratorError as error:
             say(refusal=str(error))
-        except (torch.OutOfMemoryError, MemoryError):
-            say(out_of_memory=True)
-        except (RuntimeError, OSError, ValueError, KeyError, TypeError, IndexError) as error:
-            say(broke=" ".join(f"{type(error).__name__}: {error}".split())[:300])
+        except (RuntimeError, MemoryError, OSError, ValueError, KeyError, TypeError, IndexError) as error:
+            if out_of_memory(error):
+                say(out_of_memory=True)
+            else:
+                say(broke=" ".join(f"{type(error).__name__}: {error}".split())[:300])
     return 0
 
 

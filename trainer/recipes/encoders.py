@@ -33,6 +33,7 @@ def new_encoder(config: TrainingConfig, root: Path) -> nn.Module:
             encoder: Any = MobileNetPatches.from_mobilenet(folder, config.width)
         else:
             encoder = vision_part(folder)
+            drop_pooler(encoder)
         if isinstance(encoder, MobileNetPatches):
             encoder.config.mirrored = config.mirrored
         return cast(nn.Module, encoder)
@@ -89,7 +90,6 @@ def vision_part(folder: Path) -> PreTrainedModel:
         reason = " ".join(str(error).split())[:200]
         raise NarratorError(f"The encoder {folder} cannot be loaded ({reason}). It must hold config.json and "
                             "safetensors of a picture encoder.") from error
-    drop_pooler(eyes)
     if isinstance(eyes, MobileNetPatches):
         eyes.config.mirrored = False  # whoever begins with it says whether the mirror image helps
     return eyes

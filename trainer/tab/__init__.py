@@ -2,5 +2,6 @@
 archives and launch."""
 
 from trainer.tab.page import TITLE, dressed, train_tab, upload_limit
+from trainer.tab.runs import go_on
 
-__all__ = ["TITLE", "dressed", "train_tab", "upload_limit"]
+__all__ = ["TITLE", "dressed", "go_on", "train_tab", "upload_limit"]

@@ -31,6 +31,7 @@ class Form:
     adds: dict[str, Any] = dataclasses.field(default_factory=dict)
     removes: dict[str, Any] = dataclasses.field(default_factory=dict)
     held: Any = None  # what the widgets hold, as JSON: see `after`
+    shown: Any = None  # which filling of the form the widgets show, see `read`
 
     def after(self, trigger: Callable[..., Any]) -> Callable[..., Any]:
         """What a handler is wired with that is given `inputs()`: `form.after(button.click)(handler, ...)`.
@@ -48,11 +49,14 @@ class Form:
 
     def outputs(self) -> list[Any]:
         """What `filled` fills, in its order."""
-        return [self.state, *self.controls.values(), *self.picks.values()]
+        return [self.state, *self.controls.values(), *self.picks.values(), self.shown]
 
     def read(self, given: Mapping[Any, Any]) -> dict[str, Any]:
-        """The state with what the widgets hold now."""
+        """The state with what the widgets hold now. Values that were handed over before the form was filled anew, as of
+        a second choice that follows at once, are of another row, or other settings: the state stays as it is."""
         state, values = dict(given[self.state] or self.fresh()), self._values(given)
+        if str(values[-1]) != str(state.get("filled", 0)):
+            return state
         return state | {"draft": take(state["draft"], state["rows"], dict(zip(self.controls, values, strict=False)))}
 
     def filled(self, state: Mapping[str, Any]) -> list[Any]:
@@ -61,13 +65,14 @@ class Form:
 
         draft, rows = state["draft"], state["rows"]
         values = show(draft, rows)
-        updates: list[Any] = [dict(state)]
+        number = int(state.get("filled", 0)) + 1
+        updates: list[Any] = [dict(state) | {"filled": number}]
         updates += [_control_update(fields()[key], values[key], draft) for key in self.controls]
         for name in self.picks:
             known = [(title, str(row)) for row, title in enumerate(row_names(draft, name))]
             row = min(rows.get(name, 0), max(0, len(known) - 1))
             updates.append(gr.Dropdown(choices=known, value=str(row) if known else None, visible=len(known) > 1))
-        return updates
+        return [*updates, str(number)]
 
     def picked(self, given: Mapping[Any, Any], name: str) -> int:
         """Which row of that list is chosen."""
@@ -82,7 +87,7 @@ class Form:
             values = json.loads(given[self.held] or "")
         except (ValueError, RecursionError):
             values = None
-        if not isinstance(values, list) or len(values) != len(self.controls) + len(self.picks):
+        if not isinstance(values, list) or len(values) != len(self.outputs()) - 1:
             raise gr.Error("The form did not come whole. Load the page again.", print_exception=False)
         return values
 

@@ -55,8 +55,7 @@ class New:
     start: Any = None
     findings: Any = None
     text_part: Any = None
-    follow: Any = None  # pressed by the page when a setting changes while YAML and command are in sight: Gradio redraws
-    # what an event was given at every later event, and this one is given the whole form
+    follow: Any = None  # pressed by the page when a setting changes while YAML and command are in sight
     yaml: Any = None
     command: Any = None
     yaml_file: Any = None
@@ -72,6 +71,7 @@ def new_part(line: Any) -> New:
     new = New(form=Form(fresh=lambda: starts.first_state(DEFAULT)), status=line)
     new.form.state = gr.State(None)
     new.form.held = gr.Textbox(label="The form", visible="hidden", elem_id="train-held")
+    new.form.shown = gr.Textbox("0", label="What the form shows", visible="hidden", elem_id="train-shown")
     gr.HTML('<h2 class="part">A new training</h2>', elem_classes="flat")
     choices = [(one.title, one.id) for one in entries()]
     new.start_from = choice(choices, value=DEFAULT, label="Start from", elem_id="train-start-from")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import time
@@ -181,6 +182,14 @@ def sample_text(run_id: str | None, place: int) -> str:
     if place >= len(samples) or not samples[place].text.strip():
         raise NarratorError("There are no words to speak yet: wait for the next evaluation.")
     return samples[place].text
+
+
+def go_on() -> None:
+    """What waited when the machine, or the queue's worker, went down begins when the page is served anew, and not
+    only when somebody looks at it."""
+    if training_is_on():
+        with contextlib.suppress(NarratorError, OSError):  # told to whoever looks
+            queue.ensure_worker(runs_folder())
 
 
 def _listed(parts: dict[str, Any]) -> dict[str, Any]:

@@ -144,7 +144,8 @@ async def check(state: State) -> dict[str, Any]:
     try:
         path = folder / "settings.yaml"
         path.write_text(to_yaml(draft), encoding="utf-8")
-        said = await run_trainer("doctor", str(path), "--json", "--data-root", state["root"])
+        said = await run_trainer("doctor", str(path), "--json", "--data-root", state["root"], "--runs",
+                                 str(places.runs_folder()))
         found = json.loads(said)
     except ValueError:
         raise NarratorError("The check ended without findings. Try again; the terminal tells more.") from None
