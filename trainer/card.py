@@ -65,12 +65,15 @@ def _table(shown: Mapping[str, str], final: Scores, stages: list[dict[str, Any]]
     rows = [f"| after stage | data | {' | '.join(shown.values())} |", "| --- | --- |" + " --- |" * len(shown)]
     told = [("before training", base), *((stage["name"], stage["scores"]) for stage in stages)]
     for name, scores in [*told, ("**as shipped**", final)]:
-        rows += [f"| {name} | {data} | {' | '.join(_cell(of_set[metric]) for metric in shown)} |"
+        rows += [f"| {name} | {data} | {' | '.join(_cell(of_set.get(metric)) for metric in shown)} |"
                  for data, of_set in scores.items()]
     return rows
 
 
-def _cell(score: dict[str, float]) -> str:
+def _cell(score: dict[str, float] | None) -> str:
+    """Not every set has every score: one may hold no question of a kind, or none at all."""
+    if score is None:
+        return ""
     return f"{score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f})"
 
 

@@ -13,13 +13,14 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, Trainer, TrainingArguments
 
-from narrator.records import NarratorError, Score
+from narrator.records import Score
 from trainer import jobs, together
 from trainer.checkpoints import catch_up, is_over, last_whole_checkpoint, owes_evaluation, state_of
 from trainer.config import Stage
 from trainer.draws import Batches, Epochs, as_made
 from trainer.evaluation import plain
 from trainer.recipes import RECIPES
+from trainer.recipes.saving import check_whole
 from trainer.run import Run, Stopped, stage_steps
 from trainer.watch import Watch
 
@@ -90,14 +91,7 @@ class StageTrainer(Trainer):
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
         """Whole weights fit the model or are refused: NarratorError where some have no place, or are missing."""
-        state, missing = self.accelerator.unwrap_model(self.model).state_dict(), set(load_result.missing_keys)
-        found = {tensor.data_ptr() for name, tensor in state.items() if name not in missing}
-        lost = [name for name in sorted(missing) if state[name].data_ptr() not in found]  # the others are tied
-        if lost or load_result.unexpected_keys:
-            raise NarratorError(f"The checkpoint does not fit the model: {len(lost)} tensors are missing and "
-                                f"{len(load_result.unexpected_keys)} unknown, such as "
-                                f"{[*lost, *load_result.unexpected_keys][0]}. Another version of this program saved "
-                                "it: start the training anew.")
+        check_whole(self.accelerator.unwrap_model(self.model), load_result)
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False,
                      num_items_in_batch: Any = None) -> torch.Tensor:
@@ -139,7 +133,7 @@ class StageTrainer(Trainer):
         run.events.append("evaluation", stage=self.stage.name, step=step, scores=plain(scores), samples=samples,
                           **self._judged(scores, metrics["eval_score"]))
         shown = list(RECIPES[run.config.recipe].shown.items())[:2]
-        told = [" ".join([name, *(f"{title} {found[metric].value:.3f}" for metric, title in shown)])
+        told = [" ".join([name, *(f"{title} {found[metric].value:.3f}" for metric, title in shown if metric in found)])
                 for name, found in scores.items()]
         if together.is_first():
             print(f"{self.stage.name}: step {step:,}, {', '.join(told)}", file=sys.stderr, flush=True)
@@ -153,7 +147,7 @@ class StageTrainer(Trainer):
         before = self.state.best_metric
         best = before is None or score > before
         key, title = judged_by(self.run_)
-        higher = all(found[key].higher_is_better for found in scores.values())
+        higher = all(found[key].higher_is_better for found in scores.values() if key in found)
         return {"score": score, "best": best, "best_score": score if best else before, "metric": title,
                 "value": score if higher else -score, "higher_is_better": higher}
 

@@ -17,21 +17,28 @@ from trainer.recipes import Tell
 
 BATCH = 32  # questions
 QUICK = 600  # questions and pictures of an evaluation between steps
-GIVEN = "given"  # the kind of questions that the data asks itself
+GIVEN, SHORT = "given", 5  # the kind of questions that the data asks itself; words of the longest answer to one
 
 
 def asked_rows(examples: Sequence[Example], others: Companions) -> list[HeldOut]:
-    """The questions that the captions of the examples can answer, those that examples ask themselves, and the captions.
+    """The questions that the captions of the examples can answer, those that examples ask themselves, and the captions;
+    a question without a kind wants an answer at length.
 
     others: what the things asked about in vain are drawn from (trainer.questions).
     """
     plain = [example for example in examples if not example.prompt]
     made, kinds = asked_examples(plain, others)
     own = [example for example in examples if example.prompt]
-    asked = zip([*made, *own], [*kinds, *[GIVEN] * len(own)], strict=True)
+    asked = zip([*made, *own], [*kinds, *map(_kind, own)], strict=True)
     return [*(HeldOut(image=example.image, prompt=example.prompt, texts=example.texts, kind=kind)
               for example, kind in asked),
             *(HeldOut(image=example.image, texts=example.texts) for example in plain)]
+
+
+def _kind(example: Example) -> str:
+    """Of a question that the data asks itself: an answer at length is judged like a description, not as right or
+    wrong."""
+    return GIVEN if max(len(text.split()) for text in example.texts) <= SHORT else ""
 
 
 def answered_scores(family: ProjectorFamily, rows: Sequence[HeldOut], *, beams: int, intervals: bool, tell: Tell

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file
 
 from narrator.families.causal_lm import load_tokenizer
 from narrator.families.encoder_decoder import PictureInput
@@ -32,7 +33,7 @@ from trainer.recipes.captions import cache_features
 from trainer.recipes.encoders import vision_part
 from trainer.recipes.lora import attach, load_base
 from trainer.recipes.optimising import adamw_groups, answer_loss
-from trainer.recipes.saving import save_weights
+from trainer.recipes.saving import check_whole, save_weights
 from trainer.recipes.teacher import IGNORED
 
 
@@ -69,8 +70,15 @@ class ProjectorRecipe(Recipe):
         return len(self._asking(stage).rows)
 
     def load(self, folder: Path) -> ProjectorLM:
-        """The model as a stage left it, its adapters merged."""
-        model: ProjectorLM = load_whole(ProjectorLM, folder)
+        """The model as a stage left it; its adapters are merged only where the stage is over."""
+        state = {name: tensor for path in folder.glob("*.safetensors") for name, tensor in load_file(path).items()}
+        model: ProjectorLM
+        if self.config.lora is None or not any(".lora_" in name for name in state):
+            model = load_whole(ProjectorLM, folder)
+            return model
+        model = self.prepare()[0]
+        model.language = attach(model.language, self.config.lora)
+        check_whole(model, model.load_state_dict(state, strict=False))
         return model
 
     def dataset(self, stage: Stage, model: ProjectorLM, tell: Tell) -> Dialogues:
@@ -157,9 +165,12 @@ class ProjectorRecipe(Recipe):
         return float(sum(len(ids) - start for ids, start in zip(batch["ids"], batch["starts"], strict=True)))
 
     def overall(self, scores: Scores, dev: Sets) -> float:
-        """CIDEr-D while captions are learned, mean accuracy of the kinds of question after; weighted by pictures."""
-        total = sum(map(len, dev.values()))
-        return sum(scores[name][self.judged_by].value * len(rows) for name, rows in dev.items()) / total
+        """CIDEr-D while captions are learned, mean accuracy of the kinds of question after; weighted by pictures, over
+        the sets that have it. Where none has, the other of the two counts."""
+        if not any(self.judged_by in found for found in scores.values()):
+            self.judged_by = "accuracy" if self.judged_by == "cider_d" else "cider_d"
+        counts = {name: len(rows) for name, rows in dev.items() if self.judged_by in scores[name]}
+        return sum(scores[name][self.judged_by].value * count for name, count in counts.items()) / sum(counts.values())
 
     def finish(self, model: ProjectorLM) -> ProjectorLM:
         """Adapters become part of the weights at the end of their stage; of a quantised base, of its whole weights."""

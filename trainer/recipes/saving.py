@@ -2,9 +2,12 @@
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel
+
+from narrator.records import NarratorError
 
 SMALL = 100_000_000  # parameters; the shards of a smaller model stay below what a repository takes without LFS
 SHARD, LARGE_SHARD = "9MB", "2GB"
@@ -19,3 +22,15 @@ def save_weights(model: PreTrainedModel, folder: Path) -> int:
     small = copy.deepcopy(model).to(torch.bfloat16)
     small.save_pretrained(folder, max_shard_size=SHARD if total < SMALL else LARGE_SHARD)
     return total
+
+
+def check_whole(model: torch.nn.Module, loaded: Any) -> None:
+    """Raise NarratorError unless all weights of the model came, and no others. loaded: what `load_state_dict(...,
+    strict=False)` gave; a weight that shares its memory with one that came need not."""
+    state, missing = model.state_dict(), set(loaded.missing_keys)
+    found = {tensor.data_ptr() for name, tensor in state.items() if name not in missing}
+    lost = [name for name in sorted(missing) if state[name].data_ptr() not in found]
+    if lost or loaded.unexpected_keys:
+        raise NarratorError(f"The checkpoint does not fit the model: {len(lost)} tensors are missing and "
+                            f"{len(loaded.unexpected_keys)} unknown, such as {[*lost, *loaded.unexpected_keys][0]}. "
+                            "Another version of this program saved it: start the training anew.")
