@@ -7,6 +7,7 @@ import contextlib
 import copy
 import json
 import threading
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from test_train_form import own, pack  # noqa: F401
 
 from narrator.records import NarratorError
 from trainer import jobs, queue
+from trainer.preflight.sets import read_sets
 from trainer.tab import data_sources, kept_uploads, places, starting, starts
 from trainer.tab.data_sources import Source
 
@@ -43,6 +45,23 @@ def test_an_upload_that_is_left_leaves_nothing_and_holds_up_nobody(own: Path) ->
 
     asyncio.run(leave())  # and its threads have ended
     assert turns >= 3 and list((own / "data" / "uploads").iterdir()) == []
+
+
+def test_what_an_upload_holds_and_cannot_be_used_is_named_with_its_line(own: Path) -> None:  # noqa: F811
+    """Though only what can be used is kept: a row without a caption, and a picture that is none."""
+    names = [f"p{number}.png" for number in range(6)]
+    table: list[dict[str, Any]] = [{"image": name, "captions": [f"picture {name}"]} for name in names]
+    table[2]["captions"] = []
+    archive = pack(own / "given", names, table=[*table, {"image": "torn.png", "captions": ["a torn one"]}])
+    with zipfile.ZipFile(archive, "a") as packed:
+        packed.writestr("torn.png", (own / "given" / "p0.png").read_bytes()[:60])
+    found = asyncio.run(data_sources.from_upload([str(archive)]))
+    assert found.says.endswith("2 rows cannot be used. The check names them.")
+    config = starts.checked(starts.with_source(starts.first_state(starting.DEFAULT), found))
+    sets, findings = read_sets(config, found.root, lambda *_: None)
+    assert sum(len(one.items) for one in sets) == 5
+    assert [(row.file, row.line) for row in findings] == [("captions.jsonl", 3), ("captions.jsonl", 7)]
+    assert "torn.png" in findings[1].what
 
 
 def test_an_upload_tells_how_far_it_is(own: Path) -> None:  # noqa: F811

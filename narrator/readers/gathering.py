@@ -64,10 +64,11 @@ def read_examples(path: Path, *, split: str | None, strict: bool = False,
     return _gather(path, _Gathered(path, split, strict, report, look), images)[1].finish()
 
 
-def read_found(path: Path, *, split: str | None = None) -> Found:
-    """As `read_examples`, with what it leaves out and where everything stands; pictures are found, not opened."""
+def read_found(path: Path, *, split: str | None = None, report: Callable[[str], None] = lambda message: None,
+               look: bool = False) -> Found:
+    """As `read_examples`, with what it leaves out and where everything stands."""
     path = Path(path)
-    kind, gathered = _gather(path, _Gathered(path, split, False, lambda message: None, False), None)
+    kind, gathered = _gather(path, _Gathered(path, split, False, report, look), None)
     return Found(kind=kind, examples=gathered.finish(), wheres=list(gathered.wheres.values()), bad=gathered.bad,
                  splits=dict(gathered.splits))
 

@@ -14,6 +14,7 @@ from narrator.ui import batch_given as given
 from narrator.ui import batch_handlers as batches
 from narrator.ui.accessibility import status
 from narrator.ui.batch_watch import Watch, opened, watch_part, wire_watch
+from narrator.ui.choosing import typed
 from narrator.ui.fields import number
 from narrator.ui.handlers import first_voice, known_voices, unexpected
 from narrator.ui.picture_input import files_input
@@ -90,11 +91,12 @@ def _choosing(form: Form) -> None:
                              visible=False)}
 
 
-def _prompt(variant_id: str | None) -> dict[str, Any]:
-    """What the prompt's field is told about a variant."""
+def _prompt(variant_id: str | None, written: str = "") -> dict[str, Any]:
+    """What the prompt's field is told about a variant. written: what stands in it, and stays if a person wrote it."""
     variant = next((one for one in batches.variants() if one.id == variant_id), None)
     takes = variant is not None and variant.inputs.text
-    return {"visible": takes, "value": variant.default_prompt if variant is not None and takes else ""}
+    return {"visible": takes, "value": "" if variant is None or not takes
+            else written if typed(written) else variant.default_prompt}
 
 
 def _wire_variants(form: Form, tab: Any) -> None:
@@ -108,7 +110,8 @@ def _wire_variants(form: Form, tab: Any) -> None:
 
     variant = form.asked["variant"]
     tab.select(refresh, variant, variant, queue=False, **QUIETLY)
-    variant.input(lambda chosen: gr.Textbox(**_prompt(chosen)), variant, form.asked["prompt"], queue=False, **LATEST)
+    variant.input(lambda chosen, written: gr.Textbox(**_prompt(chosen, written or "")),
+                  [variant, form.asked["prompt"]], form.asked["prompt"], queue=False, **LATEST)
     form.asked["speak"].input(lambda wanted: gr.Dropdown(visible=bool(wanted)), form.asked["speak"],
                               form.asked["voice"], queue=False, **LATEST)
 

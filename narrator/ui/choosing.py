@@ -67,8 +67,8 @@ def wire_variants(parts: Parts, page: Any, tab: Any) -> None:
     page loaded."""
     import gradio as gr
 
-    def show_inputs(variant_id: str | None, path: str | None, doing: str) -> Any:
-        return _asked(load_variants().get(variant_id or ""), path, doing)
+    def show_inputs(variant_id: str | None, path: str | None, doing: str, prompt: str | None) -> Any:
+        return _asked(load_variants().get(variant_id or ""), path, doing, prompt or "")
 
     def show_picture(variant_id: str | None, prompt: str | None, path: str | None, doing: str) -> Any:
         first = load_variants().get(variant_id or "")
@@ -80,8 +80,8 @@ def wire_variants(parts: Parts, page: Any, tab: Any) -> None:
     def refresh() -> Any:
         return gr.Dropdown(choices=titles()), left_out(problems())
 
-    parts.variant.input(show_inputs, [parts.variant, parts.picture, parts.doing], _asking(parts), queue=False,
-                        **LATEST)
+    parts.variant.input(show_inputs, [parts.variant, parts.picture, parts.doing, parts.prompt], _asking(parts),
+                        queue=False, **LATEST)
     parts.mode.input(show_picture, [parts.variant, parts.mode, parts.picture, parts.doing],
                      [parts.status, parts.picture, parts.examples_part], queue=False, **LATEST)
     gr.on([page.load, tab.select], refresh, None, [parts.variant, parts.left_out], queue=False, **QUIETLY)
@@ -92,11 +92,19 @@ def _asking(parts: Parts) -> list[Any]:
     return [parts.status, parts.prompt, parts.mode, parts.picture, parts.more, parts.examples_part]
 
 
-def _asked(first: Variant | None, path: str | None, doing: str) -> list[Any]:
-    """Updates of `_asking`. path: of the picture that is given; doing: of handlers.View, whose line stays meanwhile."""
+def typed(prompt: str) -> bool:
+    """Whether a person wrote the prompt: the next variant that takes one is asked the same."""
+    return bool(prompt.strip()) and all(prompt != variant.default_prompt for variant in load_variants().values())
+
+
+def _asked(first: Variant | None, path: str | None, doing: str, prompt: str) -> list[Any]:
+    """Updates of `_asking`. path: of the picture that is given; doing: of handlers.View, whose line stays meanwhile;
+    prompt: what stands in its field."""
     import gradio as gr
 
     given = inputs_of(first)
+    if given["prompt"]["visible"] and typed(prompt):
+        given["prompt"]["value"] = prompt
     mode = find_mode(first, given["mode"]["value"] or "")
     line = gr.skip() if doing in STOPPED else next_step(first, mode, bool(path))
     return [line, gr.Textbox(**given["prompt"]), gr.Dropdown(**given["mode"]), gr.Image(**given["picture"]),
@@ -109,13 +117,13 @@ def leads_here(parts: Parts, tabs: Any) -> Callable[[Any, Any, Callable[[Any], s
     import gradio as gr
 
     def wire(button: Any, widget: Any, variant_of: Callable[[Any], str | None]) -> None:
-        def choose(value: Any, path: str | None, doing: str) -> Any:
+        def choose(value: Any, path: str | None, doing: str, prompt: str | None) -> Any:
             variant = load_variants().get(variant_of(value) or "")
             if variant is None:
                 return [gr.skip()] * 8
             return [gr.Tabs(selected="narrate"), gr.Dropdown(choices=titles(), value=variant.id),
-                    *_asked(variant, path, doing)]
+                    *_asked(variant, path, doing, prompt or "")]
 
-        button.click(choose, [widget, parts.picture, parts.doing], [tabs, parts.variant, *_asking(parts)],
+        button.click(choose, [widget, parts.picture, parts.doing, parts.prompt], [tabs, parts.variant, *_asking(parts)],
                      queue=False, **QUIETLY)
     return wire

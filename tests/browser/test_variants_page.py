@@ -17,6 +17,10 @@ def test_each_variant_says_what_it_waits_for(visit: Callable[..., Visit]) -> Non
     seen.choose("Prompt narrator")
     ready.filter(has_text="Write a prompt, then press Describe.").wait_for(timeout=WAIT_MS)
     assert not seen.page.is_visible("#picture") and not seen.page.is_visible("#examples-part")
+    seen.page.fill("#prompt textarea", "a red kite over a beach")
+    seen.choose("Prompt narrator, vivid")
+    ready.filter(has_text="Write a prompt").wait_for(timeout=WAIT_MS)
+    assert seen.page.input_value("#prompt textarea") == "a red kite over a beach"  # what a person wrote stays
     seen.choose("Digit reader")
     ready.filter(has_text="Choose a picture, then press Describe.").wait_for(timeout=WAIT_MS)
     assert seen.page.is_visible("#examples-part")

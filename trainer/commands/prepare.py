@@ -21,8 +21,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     made = prepare(options.source, options.out, limit=options.limit, held_out=options.held_out, split=options.split,
                    tell=_told)
-    print(f"{options.out / FILE}: {made.train:,} pictures to learn from, {made.dev:,} to measure on, "
-          f"{made.captions:,} captions.")
+    print(f"{options.out / FILE}: {made}")
     return 0
 
 

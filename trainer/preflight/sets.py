@@ -13,6 +13,7 @@ from narrator.records import Example, NarratorError
 from trainer.config import Data, TrainingConfig
 from trainer.data import located
 from trainer.preflight.findings import Finding, Tell, error_of, row_findings
+from trainer.prepare import left_out
 from trainer.scenes import Scene, picture_key, read_scenes, split_scenes, text_alone
 
 Key = tuple[str, str | None, str, str]
@@ -78,6 +79,8 @@ def _items(config: TrainingConfig, side: str, source: Data, path: Path, bad: lis
     found = read_found(path, split=source.split)
     bad += found.bad
     folder = path if path.is_dir() else path.parent
+    if side == "data":  # once, though what is held out lies there, too
+        bad += left_out(folder)
     return [Item(example=example, where=where, scene=picture_key(example, folder))
             for example, where in zip(found.examples, found.wheres, strict=True)]
 

@@ -221,6 +221,9 @@ class CausalLMRecipe(Recipe):
             rows = [scene for source, found in self.learned for scene in found * (source.repeat if stage.repeat else 1)]
             self._made[kind] = Answers(rows, self.tokenizer, self.config.max_tokens, vivid=self.config.vivid,
                                        faithful=stage.faithful)
+            if stage.faithful and not self._made[kind].items:
+                raise NarratorError(f"The stage '{stage.name}' has nothing to learn from: no caption holds the words "
+                                    "of a prompt. Leave 'faithful' out.")
         return self._made[kind]
 
     def _start(self) -> Any:

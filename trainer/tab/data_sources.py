@@ -161,7 +161,7 @@ async def _split(found: Mapping[str, Any], folder: Path, root: Path) -> Source:
     shutil.rmtree(folder / "given", ignore_errors=True)  # its pictures are linked or copied
     path = (folder / "ready" / LISTED).relative_to(root).as_posix()
     return Source(data=[{"path": path, "split": "train"}], dev=[{"path": path, "split": "dev"}], root=root,
-                  says=said.strip().rpartition(": ")[2] + bad)
+                  says=said.strip().rpartition(": ")[2] + " The check names them." * ("cannot be used" in said))
 
 
 def _many(count: int, one: str) -> str:
