@@ -63,15 +63,14 @@ def prepare(source: Path, out: Path, *, limit: int | None = None, held_out: floa
         for number, picture in enumerate(order):
             name = f"{PICTURES}/{number:06d}{picture.suffix.lower()}"
             _link(picture, out / name)
-            rows += [_row(example, name, "dev" if number < held else "train") for example in asked[picture]]
+            rows += [_row(one, name, "dev" if number < held else "train") for one in asked[picture]]
             tell(number + 1, len(order))
         _write_left_out(found.bad, source, out)
         write_whole(out / FILE, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     except OSError as error:
-        raise NarratorError(f"{out} cannot be written ({error.strerror}). Check its permissions and the space on the "
-                            "disk.") from None
-    count = sum(len(row["captions"]) for row in rows)
-    return Prepared(train=len(order) - held, dev=held, captions=count, left_out=len(found.bad))
+        raise NarratorError(f"{out} cannot be written ({error.strerror}). Check its permissions and the disk.") from None
+    return Prepared(train=len(order) - held, dev=held, captions=sum(len(row["captions"]) for row in rows),
+                    left_out=len(found.bad))
 
 
 def _by_name(pictures: Collection[Path]) -> list[Path]:
