@@ -68,7 +68,7 @@ def prepare(source: Path, out: Path, *, limit: int | None = None, held_out: floa
         _write_left_out(found.bad, source, out)
         write_whole(out / FILE, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     except OSError as error:
-        raise NarratorError(f"{out} cannot be written ({error.strerror}). Check its permissions and the disk.") from None
+        raise NarratorError(f"{out} cannot be written ({error.strerror}). Check permissions and disk.") from None
     return Prepared(train=len(order) - held, dev=held, captions=sum(len(row["captions"]) for row in rows),
                     left_out=len(found.bad))
 
