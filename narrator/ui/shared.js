@@ -67,6 +67,20 @@
     frame.getContext("2d").drawImage(video, 0, 0); // as the camera sees it: writing stays legible, left stays left
     frame.toBlob((blob) => drop(selector, new File([blob], "camera.jpeg", { type: blob.type })), "image/jpeg", 0.92);
   };
+  // Gradio would open a list of choices again when Tab has left it, and leave it open.
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Tab" && event.target.matches?.('[role="combobox"]')) event.stopImmediatePropagation();
+  }, true);
+  // The button of a row that had the focus may go when what it acts on changes, much later: its neighbour has it then.
+  let row = "";
+  document.addEventListener("focusin", (event) => {
+    const actions = event.target.closest('[id$="-actions"]');
+    row = actions ? `#${actions.id}` : "";
+  });
+  document.addEventListener("pointerdown", () => { row = ""; });
+  const neighbour = () => {
+    if (row && document.activeElement === document.body) document.querySelector(`${row} button`)?.focus();
+  };
   document.addEventListener("click", (event) => {
     const button = event.target.closest?.("button");
     const selector = button && Object.keys(pictures).find((one) => button.closest(one));
@@ -185,4 +199,5 @@
       again();
     },
   };
+  window.shared.whenever(neighbour);
 })();

@@ -150,7 +150,7 @@ class Train:
 
     def tab_to(self, selector: str) -> None:
         """Press Tab until the focus is there or in it; the page is gone round twice at most."""
-        for _ in range(200):
+        for _ in range(500):
             if self.page.evaluate("(selector) => Boolean(document.activeElement.closest(selector))", selector):
                 return
             self.page.keyboard.press("Tab")
