@@ -1,6 +1,7 @@
 """A language model that reads pictures: family and recipe, on tiny random weights of real architectures."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from transformers import (
+    CLIPImageProcessorPil,
     CLIPVisionConfig,
     CLIPVisionModel,
     GPT2Config,
@@ -190,3 +192,14 @@ def test_what_does_not_fit_together_is_refused(root: Path, tmp_path: Path, chang
     ("", "two", False), ("in", "in", True)])
 def test_answers_agree_but_for_articles_and_punctuation(said: str, wanted: str, agree: bool) -> None:
     assert same(said, wanted) is agree
+
+
+def test_a_preprocessor_as_clip_ships_it_is_read(root: Path, tmp_path: Path) -> None:
+    """Its size is the shortest edge."""
+    folder = tmp_path / "clip"
+    shutil.copytree(root / "clip", folder)
+    CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(folder)
+    assert json.loads((folder / "preprocessor_config.json").read_text())["size"].get("height") is None
+    recipe = recipe_of(root, tmp_path / "run", encoder=str(folder))
+    assert recipe.to_pixels(Image.new("RGB", (50, 40))).shape == (3, 32, 32)
+    assert recipe.to_pixels.mean.flatten().tolist() == pytest.approx([0.4815, 0.4578, 0.4082], abs=1e-3)

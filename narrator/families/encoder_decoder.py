@@ -152,10 +152,14 @@ class PictureInput:
 
     @classmethod
     def load(cls, folder: Path) -> "PictureInput":
-        """Read `folder`/preprocessor_config.json (a size, or a dict with height)."""
+        """Read `folder`/preprocessor_config.json: a size, or a dict with height, or with shortest_edge, as CLIP has it;
+        the whole picture is squashed to that square. Raises ValueError where there is none."""
         values = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
         size = values["size"]
-        return cls(size["height"] if isinstance(size, dict) else int(size), values["image_mean"], values["image_std"])
+        side = size.get("height", size.get("shortest_edge")) if isinstance(size, dict) else size
+        if not isinstance(side, int):
+            raise ValueError(f"preprocessor_config.json gives no height, but {size}")
+        return cls(side, values["image_mean"], values["image_std"])
 
     def save(self, folder: Path) -> None:
         """Write what `load` reads."""
