@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import json
 import shutil
@@ -125,12 +126,26 @@ class Train:
     def __init__(self, seen: Visit, run: str = "") -> None:
         """Opens the tab. run: the one to watch, as a link to it asks for it; a page that did comes to it by itself."""
         self.seen, self.page = seen, seen.page
+        self.asked: list[str] = []  # addresses of what the page asked for, and of what came
+        self.came: list[str] = []
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.on("requestfinished", lambda request: self.came.append(request.url))
+        self.page.on("requestfailed", lambda request: self.came.append(request.url))
         if run:
             self.page.evaluate("(run) => history.replaceState(history.state, '', `?run=${run}`)", run)
         if run or "run=" not in self.page.url:
             self.page.get_by_role("tab", name="Train").click()
         self.page.wait_for_selector("#train-status[role=status]")
         self.page.locator("#train-stages-epochs input").wait_for(timeout=WAIT_MS)
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until what the opened tab asked for has come: on a slow machine it would come after the first press."""
+        calm = 0
+        while calm < 3:
+            self.page.wait_for_timeout(100)
+            waits = collections.Counter(self.asked) - collections.Counter(self.came)
+            calm = 0 if any("/run/" in url for url in waits) else calm + 1
 
     def says(self, words: str, wait_ms: int = WAIT_MS) -> str:
         line = self.page.locator("#train-status .line")
