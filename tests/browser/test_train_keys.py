@@ -27,6 +27,12 @@ def press_until(train: Train, key: str, there: Callable[[], bool]) -> None:
     raise AssertionError(f"{key} does not lead there")
 
 
+def write(train: Train, setting: str, number: str) -> None:
+    train.tab_to(f"#train-stages-{setting} input[type=number]")
+    train.page.keyboard.press("Control+A")
+    train.page.keyboard.type(number)
+
+
 def test_a_run_is_begun_stopped_resumed_and_removed_with_keys_alone(visit: Open) -> None:
     train = Train(visit())
     page, keys = train.page, train.page.keyboard
@@ -39,15 +45,11 @@ def test_a_run_is_begun_stopped_resumed_and_removed_with_keys_alone(visit: Open)
     train.tab_to("#train-source")
     press_until(train, "ArrowDown", page.get_by_role("radio", name="As the recipe says").is_checked)
     page.locator("#train-found", has_text="Data sets of the recipe").wait_for(timeout=WAIT_MS)
-    train.tab_to("#train-stages-epochs input[type=number]")
-    keys.press("Control+A")
-    keys.type("1000")
+    write(train, "epochs", "1000")
     for part in ("#train-all", "#train-stages-part"):
         train.tab_to(f"{part} > button")
         keys.press("Enter")
-    train.tab_to("#train-stages-batch-size input[type=number]")
-    keys.press("Control+A")
-    keys.type("1")
+    write(train, "batch-size", "1")
     train.tab_to("#train-start")
     keys.press("Enter")
     train.fact("Running")
