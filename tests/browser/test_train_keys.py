@@ -48,7 +48,7 @@ def test_a_run_is_begun_stopped_resumed_and_removed_with_keys_alone(visit: Open)
     write(train, "epochs", "1000")
     for part in ("#train-all", "#train-stages-part"):
         train.tab_to(f"{part} > button")
-        keys.press("Enter")
+        press_until(train, "Enter", page.locator(f"{part} > .label-wrap.open").is_visible)
     write(train, "batch-size", "1")
     train.tab_to("#train-start")
     keys.press("Enter")

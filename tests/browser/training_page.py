@@ -140,7 +140,9 @@ class Train:
         self.settle()
 
     def settle(self) -> None:
-        """Wait until what the opened tab asked for has come: on a slow machine it would come after the first press."""
+        """Wait until what the opened tab asked for has come, its first look at the newest run included, which says how
+        that stands: it would take the place of what the first press says."""
+        self.page.wait_for_timeout(2500)
         calm = 0
         while calm < 3:
             self.page.wait_for_timeout(100)
