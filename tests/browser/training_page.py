@@ -134,7 +134,8 @@ class Train:
         if run:
             self.page.evaluate("(run) => history.replaceState(history.state, '', `?run=${run}`)", run)
         if run or "run=" not in self.page.url:
-            self.page.get_by_role("tab", name="Train").click()
+            with self.page.expect_response(lambda answer: "/run/" in answer.url):  # what is asked for comes at once
+                self.page.get_by_role("tab", name="Train").click()
         self.page.wait_for_selector("#train-status[role=status]")
         self.page.locator("#train-stages-epochs input").wait_for(timeout=WAIT_MS)
         self.settle()
@@ -142,7 +143,6 @@ class Train:
     def settle(self) -> None:
         """Wait until what the opened tab asked for has come, its first look at the newest run included, which says how
         that stands: it would take the place of what the first press says."""
-        self.page.wait_for_timeout(2500)
         calm = 0
         while calm < 3:
             self.page.wait_for_timeout(100)

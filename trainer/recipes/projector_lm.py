@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from peft import PeftModel
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from narrator.families.causal_lm import load_tokenizer
@@ -71,13 +72,13 @@ class ProjectorRecipe(Recipe):
 
     def load(self, folder: Path) -> ProjectorLM:
         """The model as a stage left it; its adapters are merged only where the stage is over."""
-        state = {name: tensor for path in folder.glob("*.safetensors") for name, tensor in load_file(path).items()}
         model: ProjectorLM
-        if self.config.lora is None or not any(".lora_" in name for name in state):
+        if self.config.lora is None or not _adapted(folder):
             model = load_whole(ProjectorLM, folder)
             return model
         model = self.prepare()[0]
         model.language = attach(model.language, self.config.lora)
+        state = {name: tensor for path in folder.glob("*.safetensors") for name, tensor in load_file(path).items()}
         check_whole(model, model.load_state_dict(state, strict=False))
         return model
 
@@ -221,6 +222,15 @@ def _check(config: TrainingConfig) -> None:
                                 "caption and answer.")
         if stage.train_language and config.quantize != "none" and config.lora is None:
             raise NarratorError("Quantised weights cannot learn: set 'lora', or 'quantize: none'.")
+
+
+def _adapted(folder: Path) -> bool:
+    """Whether a checkpoint holds adapters, beside the weights that they are on."""
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, "pt") as stored:
+            if any(".lora_" in name for name in stored.keys()):  # noqa: SIM118  (no dict)
+                return True
+    return False
 
 
 def _picture_input(folder: Path, config: TrainingConfig) -> PictureInput:
