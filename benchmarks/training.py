@@ -106,6 +106,7 @@ def one_side(options: argparse.Namespace, preset: str, stage_name: str, side: st
     from transformers import set_seed
 
     sys.stdout = sys.stderr  # what libraries print is no figure
+    multiprocessing.set_start_method(None, force=True)  # readers of pictures begin as a script's own would
     config = _load(options, preset)
     stage = dataclasses.replace(next(one for one in config.stages if one.name == stage_name), evaluations=1)
     config = dataclasses.replace(config, stages=[stage], curriculum=0.0, text=[], data=[

@@ -51,7 +51,7 @@ def test_no_file_over_ten_megabytes(root: Path) -> None:
 
 
 def test_weights_are_safetensors_within_their_budget(root: Path) -> None:
-    """At most 25 MB each, 40 MB for the photo captioner, 100 MB together; nothing that unpickles code."""
+    """At most 25 MB each, 100 MB together; nothing that unpickles code."""
     files = files_of(root)
     pickles = [path.name for path in files if path.suffix in {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}]
     shards = [path for path in files if path.suffix == ".safetensors"]
@@ -59,8 +59,8 @@ def test_weights_are_safetensors_within_their_budget(root: Path) -> None:
     sizes: Counter[str] = Counter()
     for path in shards:
         sizes[path.parent.name] += path.stat().st_size
-    assert sizes and sum(sizes.values()) <= 100 * 2**20
-    assert not {name: size for name, size in sizes.items() if size > (40 if name == "photo-captioner" else 25) * 2**20}
+    assert sizes and sum(sizes.values()) <= 100_000_000
+    assert not {name: size for name, size in sizes.items() if size > 25_000_000}
 
 
 def lengths(path: Path) -> Iterator[tuple[str, int, int]]:

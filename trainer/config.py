@@ -126,6 +126,9 @@ class TrainingConfig:
     image_size: int = knob(224, unit="pixels", low=8, high=1024, says="Pictures are squashed to this square.")
     concepts: int = knob(12, unit="words", low=1, high=64, recipes=_CAPTIONER,
                          says="Words that stand in for a picture in the language objective.")
+    float8: bool = knob(False, recipes=_CAPTIONER,
+                        says="Whether the matrices of the decoder's feed-forward layers are saved in 8 bits in place "
+                             "of 16: a smaller variant, a hair less exact.")
     # image_gpt
     clusters: int = knob(500, unit="tokens", low=2, high=4096, recipes=("image_gpt",),
                          says="Kinds of patches in the codebook that pictures are read with.")

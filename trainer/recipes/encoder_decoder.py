@@ -159,9 +159,9 @@ class EncoderDecoderRecipe(Recipe):
             return self._cross_entropy(model.decoder, patches, batch, stage.label_smoothing)
 
     def save(self, model: VisionEncoderDecoderModel, folder: Path) -> Variant:
-        """Write weights in bf16, tokenizer and preprocessing to `folder`; whoever calls writes the manifest, last."""
+        """Write weights, tokenizer and preprocessing to `folder`; whoever calls writes the manifest, last."""
         folder.mkdir(parents=True, exist_ok=True)
-        total = save_weights(model, folder)
+        total = save_weights(model, folder, float8=self.config.float8)
         self.tokenizer.save_pretrained(folder)
         self.to_pixels.save(folder)
         config = self.config

@@ -13,13 +13,18 @@ SMALL = 100_000_000  # parameters; the shards of a smaller model stay below what
 SHARD, LARGE_SHARD = "9MB", "2GB"
 
 
-def save_weights(model: PreTrainedModel, folder: Path) -> int:
+def save_weights(model: PreTrainedModel, folder: Path, *, float8: bool = False) -> int:
     """Write config and weights in bf16, as safetensors in shards; the model itself stays as it is.
 
-    Returns the number of its parameters.
+    float8: the matrices of feed-forward layers as E4M3 (Micikevicius et al. 2022, arXiv:2209.05433), half as large
+    again; whoever loads them widens them. Returns the number of parameters.
     """
     total = sum(parameter.numel() for parameter in model.parameters())
     small = copy.deepcopy(model).to(torch.bfloat16)
+    if float8:
+        for name, parameter in small.named_parameters():
+            if ".mlp." in name and parameter.dim() == 2:
+                parameter.data = parameter.data.to(torch.float8_e4m3fn)
     small.save_pretrained(folder, max_shard_size=SHARD if total < SMALL else LARGE_SHARD)
     return total
 
