@@ -39,7 +39,7 @@ def add_folder(folder: Path, *, family: str | None = None, name: str | None = No
         raise NarratorError(f"{folder} is not a folder: give the folder that holds config.json and model.safetensors.")
     told = folder.name
     out = new_checkpoint(slug(told) if name is None else name)
-    config = _settings(folder, told)
+    config = settings_of(folder, told)
     files = {path.name: path for path in sorted(folder.iterdir())
              if path.is_file() and any(fnmatch(path.name, kind) for kind in (*KINDS, CARD))}
     _refuse_pickles(folder, files, told)
@@ -63,7 +63,7 @@ def place(files: dict[str, Path], variant: Variant, out: Path) -> None:
         write_manifest(part, dataclasses.replace(variant, source="."))
 
 
-def _settings(folder: Path, told: str) -> dict[str, Any]:
+def settings_of(folder: Path, told: str) -> dict[str, Any]:
     """config.json. Raises NarratorError where it is missing or damaged, or a setting beside it wants to run code."""
     if not (folder / "config.json").is_file():
         if (folder / ADAPTER).is_file():
