@@ -173,7 +173,8 @@ def save_llava(folder: Path) -> None:
     _save(folder, LlavaForConditionalGeneration, config, processor)
 
 
-def save_paligemma(folder: Path) -> None:
+def save_paligemma(folder: Path, *, text: str = "gemma") -> None:
+    """text: "gemma", or "gemma2" for PaliGemma 2."""
     from transformers import PaliGemmaConfig, PaliGemmaForConditionalGeneration, PaliGemmaProcessor
     from transformers import SiglipImageProcessorPil as Pictures
 
@@ -182,7 +183,7 @@ def save_paligemma(folder: Path) -> None:
     processor = PaliGemmaProcessor(pictures, word_tokenizer())
     tokenizer = processor.tokenizer
     config = PaliGemmaConfig(
-        text_config={"model_type": "gemma", "head_dim": 8, **decoder(tokenizer)},
+        text_config={"model_type": text, "head_dim": 8, **decoder(tokenizer)},
         vision_config={"model_type": "siglip_vision_model", **vision(), "vision_use_head": False},
         image_token_index=tokenizer.convert_tokens_to_ids("<image>"), projection_dim=16, hidden_size=16)
     _save(folder, PaliGemmaForConditionalGeneration, config, processor)
@@ -278,5 +279,6 @@ def write_manifest(folder: Path, family: str, *, image: bool, parameters: int, s
 VISION_LANGUAGE: dict[str, Callable[[Path], None]] = {
     "blip": save_blip, "blip2-opt": save_blip2, "blip2-t5": functools.partial(save_blip2, t5=True), "git": save_git,
     "idefics3": save_idefics3, "smolvlm": save_smolvlm, "qwen2.5-vl": save_qwen, "qwen3-vl": save_qwen3,
-    "llava": save_llava, "paligemma": save_paligemma, "florence2": save_florence2,
+    "llava": save_llava, "paligemma": save_paligemma,
+    "paligemma2": functools.partial(save_paligemma, text="gemma2"), "florence2": save_florence2,
 }
