@@ -1,5 +1,5 @@
-"""The command line: `python -m narrator describe | batch | speak | evaluate | score | agreement | variants | pull |
-remove | adapter | merge | export | push | corrections | history | compare`.
+"""The command line: `python -m narrator describe | batch | speak | evaluate | score | agreement | variants | add |
+pull | remove | adapter | merge | export | push | corrections | history | compare`.
 
 Exit codes: 0 all done; 1 a photograph failed; 2 nothing could be done, for a reason given in one sentence on stderr;
 130 stopped by Ctrl-C.
@@ -23,6 +23,7 @@ from typing import NoReturn
 
 from narrator.commands import (
     adapter,
+    add,
     agreement,
     batch,
     compare,
@@ -43,9 +44,9 @@ from narrator.commands.common import warn
 from narrator.records import NarratorError
 
 COMMANDS = {"describe": describe, "batch": batch, "speak": speak, "evaluate": evaluate, "score": score,
-            "agreement": agreement, "variants": variants, "pull": pull, "remove": remove, "adapter": adapter,
-            "merge": merge, "export": export, "push": push, "corrections": corrections, "history": history,
-            "compare": compare}
+            "agreement": agreement, "variants": variants, "add": add, "pull": pull, "remove": remove,
+            "adapter": adapter, "merge": merge, "export": export, "push": push, "corrections": corrections,
+            "history": history, "compare": compare}
 STOPPED = 130  # 128 + SIGINT, as shells have it
 
 

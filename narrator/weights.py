@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from narrator.records import NarratorError, Variant
 
 _MAX_HEADER = 100_000_000  # bytes, safetensors' own limit
 _MEND = "restore the folder from where it came, or train it again"
+# safetensors' names of the formats of numbers, and ours
+DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I8": "int8", "U8": "int8"}
 _BYTES = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2, "int8": 1}
 
 
@@ -51,6 +54,15 @@ def bytes_needed(variant: Variant) -> tuple[int, int]:
     if variant.adapter is not None:
         headers.append(_header(Path(variant.adapter) / "adapter_model.safetensors"))
     return sum(map(_stored, headers)), int(sum(map(_parameters, headers)) * 4 * 1.2)
+
+
+def counted(folder: Path) -> tuple[int, str]:
+    """(parameters, the format that most of them have) of a folder's weights. Raises NarratorError for damaged files."""
+    counts: Counter[str] = Counter()
+    for path in folder.glob("model*.safetensors"):
+        for value in _header(path).values():
+            counts[DTYPES.get(str(value.get("dtype")), "float32")] += math.prod(value.get("shape", ()))
+    return counts.total(), counts.most_common(1)[0][0] if counts else "float32"
 
 
 def adapter_bytes(variant: Variant) -> tuple[int, int]:

@@ -38,7 +38,8 @@ class Repository:
     gated: nobody may read a file. break_after: bytes of a file's body after which the connection is cut, once for each
     entry of the list. listed, headed, sent: sizes that the listing, HEAD and GET claim instead of the true ones, by
     name. endless: GET of a name goes on and on, without saying how long it is. pace_s: pause between pieces of 64 kB.
-    begins_anew: ranges are not understood. hashes: a file's hash as told, instead of the true one.
+    begins_anew: ranges are not understood. hashes: a file's hash as told, instead of the true one. told: what more the
+    hub tells of it, such as its licence.
     """
 
     files: dict[str, bytes]
@@ -52,6 +53,7 @@ class Repository:
     hashes: dict[str, str] = dataclasses.field(default_factory=dict)
     pace_s: float = 0.0
     begins_anew: bool = False
+    told: dict[str, object] = dataclasses.field(default_factory=dict)
 
     def hash(self, name: str) -> str:
         """SHA-256 for weights, git's hash for the rest, as the Hub has it."""
@@ -146,7 +148,7 @@ class _Handler(Uploads, BaseHTTPRequestHandler):
         else:
             siblings = [{"rfilename": file} for file in repository.files]
             self._json({"id": name, "sha": COMMIT, "siblings": siblings, "gated": "auto" if repository.gated else False,
-                        "private": repository.private, "tags": [], "downloads": 0, "likes": 0})
+                        "private": repository.private, "tags": [], "downloads": 0, "likes": 0, **repository.told})
 
     def _row(self, repository: Repository, file: str) -> dict[str, object]:
         size = repository.listed.get(file, len(repository.files[file]))

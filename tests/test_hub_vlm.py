@@ -20,7 +20,7 @@ from narrator.settings import GenerationSettings
 
 GREEDY = GenerationSettings(num_beams=1, max_new_tokens=6, no_repeat_ngram_size=0)
 ONE = ("blip", "blip2-opt", "blip2-t5", "git", "florence2")
-SEVERAL = ("idefics3", "smolvlm", "qwen2.5-vl", "llava", "paligemma")
+SEVERAL = ("idefics3", "smolvlm", "qwen2.5-vl", "qwen3-vl", "llava", "paligemma", "paligemma2")
 MEAN = "<image> <|image_pad|> <|video_pad|> <fake_token_around_image> <global-img> <|vision_start|> a dog"
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # PaliGemma's processor
 Load = Callable[..., HubVLM]

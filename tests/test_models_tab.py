@@ -14,6 +14,7 @@ from plumbing import Sayer, write_checkpoint
 from small_hub import BIG, REPO, Repository, SmallHub, far, files, listed_as, use_hub
 
 from narrator import catalog
+from narrator.adding import add_repository
 from narrator.engine import Engine
 from narrator.hub import Downloads, local_folder
 from narrator.ui import build_page, models_view
@@ -94,6 +95,14 @@ def wait_for_end() -> str:
         assert time.monotonic() < end
         time.sleep(0.02)
     return line
+
+
+def test_an_entry_of_ones_own_leaves_the_list(small: SmallHub) -> None:
+    small.repositories["someone/own"] = Repository(files())
+    add_repository("someone/own")
+    assert place("own") == ("away", {"pull", "remove"}) and place("far") == ("away", {"pull"})
+    assert "leaves the list, too: add someone/own again" in handlers.question("own")
+    assert "is removed" in lines(handlers.remove_now("own"))[-1] and handlers.entry("own") is None
 
 
 def test_a_download_shows_how_far_it_is_and_can_be_cancelled(small: SmallHub) -> None:

@@ -136,6 +136,29 @@ def save_qwen(folder: Path) -> None:
     _save(folder, Qwen2_5_VLForConditionalGeneration, config, processor)
 
 
+def save_qwen3(folder: Path) -> None:
+    """Like save_qwen, with pictures fed into the language model's first layers as well ("deepstack")."""
+    from transformers import Qwen2VLImageProcessorPil, Qwen3VLConfig, Qwen3VLForConditionalGeneration, Qwen3VLProcessor
+
+    from narrator.families.hub_vlm import pictures_only
+
+    tokenizer = word_tokenizer("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
+    ids = tokenizer.convert_tokens_to_ids
+    config = Qwen3VLConfig(
+        text_config={**decoder(tokenizer), "head_dim": 8, "num_hidden_layers": 2,
+                     "rope_parameters": {"rope_type": "default", "mrope_section": [2, 1, 1]}},
+        vision_config={"depth": 2, "hidden_size": 16, "intermediate_size": 32, "num_heads": 2, "patch_size": PATCH,
+                       "spatial_merge_size": 2, "temporal_patch_size": 2, "out_hidden_size": 16,
+                       "num_position_embeddings": 64, "deepstack_visual_indexes": [0], "initializer_range": 0.5},
+        image_token_id=ids("<|image_pad|>"), video_token_id=ids("<|video_pad|>"),
+        vision_start_token_id=ids("<|vision_start|>"), vision_end_token_id=ids("<|vision_end|>"))
+    pictures = Qwen2VLImageProcessorPil(patch_size=PATCH, merge_size=2, temporal_patch_size=2,
+                                        size={"shortest_edge": 32 * 32, "longest_edge": 64 * 64})
+    template = CHAT.replace("IMAGE", "<|vision_start|><|image_pad|><|vision_end|>")
+    processor = pictures_only(Qwen3VLProcessor)(pictures, tokenizer, chat_template=template)
+    _save(folder, Qwen3VLForConditionalGeneration, config, processor)
+
+
 def save_llava(folder: Path) -> None:
     from transformers import LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
 
@@ -150,7 +173,8 @@ def save_llava(folder: Path) -> None:
     _save(folder, LlavaForConditionalGeneration, config, processor)
 
 
-def save_paligemma(folder: Path) -> None:
+def save_paligemma(folder: Path, *, text: str = "gemma") -> None:
+    """text: "gemma", or "gemma2" for PaliGemma 2."""
     from transformers import PaliGemmaConfig, PaliGemmaForConditionalGeneration, PaliGemmaProcessor
     from transformers import SiglipImageProcessorPil as Pictures
 
@@ -159,7 +183,7 @@ def save_paligemma(folder: Path) -> None:
     processor = PaliGemmaProcessor(pictures, word_tokenizer())
     tokenizer = processor.tokenizer
     config = PaliGemmaConfig(
-        text_config={"model_type": "gemma", "head_dim": 8, **decoder(tokenizer)},
+        text_config={"model_type": text, "head_dim": 8, **decoder(tokenizer)},
         vision_config={"model_type": "siglip_vision_model", **vision(), "vision_use_head": False},
         image_token_index=tokenizer.convert_tokens_to_ids("<image>"), projection_dim=16, hidden_size=16)
     _save(folder, PaliGemmaForConditionalGeneration, config, processor)
@@ -254,6 +278,7 @@ def write_manifest(folder: Path, family: str, *, image: bool, parameters: int, s
 
 VISION_LANGUAGE: dict[str, Callable[[Path], None]] = {
     "blip": save_blip, "blip2-opt": save_blip2, "blip2-t5": functools.partial(save_blip2, t5=True), "git": save_git,
-    "idefics3": save_idefics3, "smolvlm": save_smolvlm, "qwen2.5-vl": save_qwen, "llava": save_llava,
-    "paligemma": save_paligemma, "florence2": save_florence2,
+    "idefics3": save_idefics3, "smolvlm": save_smolvlm, "qwen2.5-vl": save_qwen, "qwen3-vl": save_qwen3,
+    "llava": save_llava, "paligemma": save_paligemma,
+    "paligemma2": functools.partial(save_paligemma, text="gemma2"), "florence2": save_florence2,
 }

@@ -32,7 +32,7 @@ def add_adapter(folder: Path, base_id: str, *, name: str) -> Variant:
     base = _base(base_id)
     settings, shapes = read_adapter(folder, name)
     _check_name(base, str(settings.get("base_model_name_or_path") or ""), name)
-    _check_shapes(base, settings, shapes, name)
+    check_shapes(base, settings, shapes, name)
     known = find_variant(base_id)
     own = Path(base.source)
     sibling = own.parent == out.parent.resolve()
@@ -78,7 +78,7 @@ def _last(told: str) -> str:
     return told.replace("\\", "/").rstrip("/").rpartition("/")[2]
 
 
-def _check_shapes(base: Variant, settings: dict[str, Any], shapes: Shapes, name: str) -> None:
+def check_shapes(base: Variant, settings: dict[str, Any], shapes: Shapes, name: str) -> None:
     """Raise NarratorError where the adapter's tensors are not those that PEFT would put on this base."""
     wanted, own = _expected(base, _lora(settings, name), name, settings)
     strange = [key for key in shapes if key not in wanted and own.get(_bare(key)) != shapes[key]]

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from transformers import AutoTokenizer, VisionEncoderDecoderConfig, VisionEncoderDecoderModel
+from transformers import VisionEncoderDecoderConfig, VisionEncoderDecoderModel
 from transformers.modeling_outputs import BaseModelOutput
 
 import narrator.families.mobilenet_patches  # noqa: F401  (registers the architecture of our own checkpoints)
+from narrator.families.causal_lm import load_tokenizer
 from narrator.families.decoding import steps, token_probabilities
 from narrator.families.generation import Watch
 from narrator.families.loading import Held, load_whole
@@ -30,7 +31,7 @@ class EncoderDecoder(Held):
         damaged."""
         folder = Path(variant.source)
         model = _load(folder)
-        self._hold(model.to(device).eval(), AutoTokenizer.from_pretrained(folder, local_files_only=True),
+        self._hold(model.to(device).eval(), load_tokenizer(folder),
                    PictureInput.load(folder))
 
     def _hold(self, model: VisionEncoderDecoderModel, tokenizer: Any, pictures: "PictureInput") -> None:
@@ -145,8 +146,9 @@ class EncoderDecoder(Held):
 class PictureInput:
     """Picture -> the encoder's input, as `preprocessor_config.json` says: squashed to a square, scaled, normalised."""
 
-    def __init__(self, size: int, mean: Sequence[float], std: Sequence[float]) -> None:
-        self.size = size
+    def __init__(self, size: int, mean: Sequence[float], std: Sequence[float],
+                 resample: int = Image.Resampling.BILINEAR) -> None:
+        self.size, self.resample = size, Image.Resampling(resample)
         self.mean = torch.tensor(mean)[:, None, None]
         self.std = torch.tensor(std)[:, None, None]
 
@@ -159,7 +161,7 @@ class PictureInput:
         side = size.get("height", size.get("shortest_edge")) if isinstance(size, dict) else size
         if not isinstance(side, int):
             raise ValueError(f"preprocessor_config.json gives no height, but {size}")
-        return cls(side, values["image_mean"], values["image_std"])
+        return cls(side, values["image_mean"], values["image_std"], values.get("resample", Image.Resampling.BILINEAR))
 
     def save(self, folder: Path) -> None:
         """Write what `load` reads."""
@@ -169,11 +171,11 @@ class PictureInput:
     def to_dict(self) -> dict[str, Any]:
         """What `load` reads."""
         return {"size": {"height": self.size, "width": self.size}, "image_mean": self.mean.flatten().tolist(),
-                "image_std": self.std.flatten().tolist(), "resample": int(Image.Resampling.BILINEAR)}
+                "image_std": self.std.flatten().tolist(), "resample": int(self.resample)}
 
     def __call__(self, picture: Image.Image) -> torch.Tensor:
         """RGB picture of any size -> (3, size, size)"""
-        small = picture.resize((self.size, self.size), Image.Resampling.BILINEAR)
+        small = picture.resize((self.size, self.size), self.resample)
         pixels = torch.from_numpy(np.asarray(small, dtype=np.float32)).permute(2, 0, 1) / 255
         return (pixels - self.mean) / self.std
 
@@ -183,4 +185,18 @@ def _load(folder: Path) -> Any:
     kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
     if kind != VisionEncoderDecoderConfig.model_type:
         raise ValueError(f"config.json describes a {kind}, not a {VisionEncoderDecoderConfig.model_type}")
-    return load_whole(VisionEncoderDecoderModel, folder, may_lack=("encoder.pooler.",), attn_implementation="eager")
+    model = load_whole(VisionEncoderDecoderModel, folder, may_lack=("encoder.pooler.",), attn_implementation="eager")
+    _tell_decoder(model)
+    return model
+
+
+def _tell_decoder(model: Any) -> None:
+    """Which tokens begin, end and pad a description, told to the decoder as `generate` would take them: many published
+    models say so for the whole alone, and GPT-2 by itself has no padding."""
+    own = model.decoder.config
+    for name, whole in (("bos_token_id", "decoder_start_token_id"), ("eos_token_id", "eos_token_id"),
+                        ("pad_token_id", "pad_token_id")):
+        told = [getattr(model.generation_config, whole, None), getattr(model.config, whole, None),
+                getattr(own, name, None), own.eos_token_id]
+        said = next((one for one in told if one is not None), None)
+        setattr(own, name, said[0] if isinstance(said, list) else said)

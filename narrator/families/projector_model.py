@@ -19,14 +19,15 @@ _WITH_CLASS_TOKEN = ("clip_vision_model", "vit", "deit", "siglip2_vision_model")
 
 @strict
 class ProjectorLMConfig(PreTrainedConfig):
-    """Settings of encoder and language model; `projector`: linear, or linear with a residual block after it."""
+    """Settings of encoder and language model; `projector`: linear, or linear with a residual block after it, or with
+    LLaVA's, which adds to what it has normed."""
 
     model_type = "projector_lm"
     sub_configs = {"vision_config": AutoConfig, "text_config": AutoConfig}
 
     vision_config: dict | PreTrainedConfig | None = None
     text_config: dict | PreTrainedConfig | None = None
-    projector: Literal["linear", "residual"] = "linear"
+    projector: Literal["linear", "residual", "normed"] = "linear"
 
     def __post_init__(self, **kwargs: Any) -> None:
         for name in ("vision_config", "text_config"):
@@ -43,13 +44,17 @@ class Projector(nn.Module):
         super().__init__()
         self.linear = nn.Linear(vision, text)
         self.block = None
-        if kind == "residual":
+        self.kind = kind
+        if kind != "linear":
             self.block = nn.Sequential(nn.LayerNorm(text), nn.Linear(text, text), nn.GELU(), nn.Linear(text, text))
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
         """Each patch as a word of the language model."""
         projected: torch.Tensor = self.linear(patches)
-        return projected if self.block is None else projected + self.block(projected)
+        if self.block is None:
+            return projected
+        branch: torch.Tensor = self.block(projected)
+        return branch + (self.block[0](projected) if self.kind == "normed" else projected)
 
 
 class ProjectorLM(PreTrainedModel):

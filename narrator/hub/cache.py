@@ -81,15 +81,16 @@ def lock_path(repo: str) -> Path:
 
 
 def removable(variant: Variant, checkpoints: Path | None = None) -> Path:
-    """The folder that `remove` would delete. Raises NarratorError where there is none, or where it has to stay."""
+    """The folder that `remove` would delete, of a model of the Hub the download before one's own entry of it. Raises
+    NarratorError where there is none, or where it has to stay."""
     if variant.id in bundled_ids():
         raise NarratorError(f"{variant.title} comes with this project and is not removed.")
+    found = manifest_folder(variant.id, checkpoints)
     if is_hub_id(variant.source) and variant.adapter is None:
-        folder = storage(variant.source)
-        if not folder.is_dir():
+        folder = storage(variant.source) if storage(variant.source).is_dir() else found
+        if folder is None:
             raise NarratorError(f"{variant.title} is not on this machine: there is nothing to remove.")
         return folder
-    found = manifest_folder(variant.id, checkpoints)
     if found is None:
         raise NarratorError(f"{variant.title} has no folder of its own here: there is nothing to remove.")
     for other in load_variants(checkpoints).values():
@@ -100,27 +101,34 @@ def removable(variant: Variant, checkpoints: Path | None = None) -> Path:
 
 
 def remove(variant_id: str, checkpoints: Path | None = None) -> int:
-    """Delete a variant's files: the snapshots of a Hub model, or a checkpoint's folder. Returns the bytes freed.
+    """Delete a variant's files: the snapshots of a Hub model, and one's own entry of it, or a checkpoint's folder.
+    Returns the bytes freed.
 
     Unload it first. Raises NarratorError for a bundled variant, for one that another is built on, for one that is not
     here, and where the system lets nobody delete.
     """
     variant = find_variant(variant_id, checkpoints)
     folder = removable(variant, checkpoints)
+    entry = manifest_folder(variant_id, checkpoints)
     freed = disk_bytes(variant)
     cached = is_hub_id(variant.source) and variant.adapter is None
     lock = lock_path(variant.source) if cached else None
     try:
         with contextlib.nullcontext() if lock is None else _held(lock, variant):
-            if folder.is_symlink():
-                folder.unlink()
-            else:
-                (folder / MANIFEST).unlink(missing_ok=True)  # first: a folder that is half gone is no variant
-                shutil.rmtree(folder)
+            for gone in dict.fromkeys(filter(None, (folder, entry))):
+                _delete(gone)
     except OSError as error:
         raise NarratorError(f"{folder} cannot be deleted ({error.strerror}): check its permissions, then try "
                             "again.") from error
     return freed
+
+
+def _delete(folder: Path) -> None:
+    if folder.is_symlink():
+        folder.unlink()
+    else:
+        (folder / MANIFEST).unlink(missing_ok=True)  # first: a folder that is half gone is no variant
+        shutil.rmtree(folder)
 
 
 @contextlib.contextmanager

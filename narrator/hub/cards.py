@@ -47,6 +47,13 @@ def card_of(variant: Variant, folder: Path) -> str:
     return _written(header, body.strip() or f"# {variant.title}\n\n{variant.provenance}")
 
 
+def license_of(folder: Path) -> str:
+    """The licence that a folder's card names; "" where it names none."""
+    header = _header(_read(folder / CARD))[0]
+    said = header.get("license_name") if header.get("license") == "other" else header.get("license")
+    return str(said or "")[:80]
+
+
 def merged_card(variant: Variant, made: Variant) -> str:
     """The card of an adapter that was merged: of what, and what was measured before. It has no `model-index`, as the
     merged weights, which are rounded, have not been measured themselves."""

@@ -1,8 +1,9 @@
 """The process that downloads one repository of the Hub: a JSON request on standard input, JSON lines out.
 
 Request: {"repo", "revision" (null: the main one), "endpoint", "cache", "storage", "lock" (paths), "allow",
-"ignore" (patterns of names), "promised" (bytes of weights by the catalog, 0 where it does not say)}. Answers: {"done",
-"total"} in bytes as they come, then one of {"folder"}, {"refusal", ...}. It ends when its standard input does, so it
+"ignore" (patterns of names), "promised" (bytes of weights by the catalog, 0 where it does not say), "look" (whether it
+is only looked at)}. Answers: {"done", "total"} in bytes as they come, then one of {"folder"}, {"refusal", ...}, or of a
+look {"found": {"config", "files", "bytes", "parameters", "license"}}. It ends when its standard input does, so it
 outlives nobody.
 
 huggingface_hub looks the repository up and lays the cache out. The bytes are fetched here: that library begins a file
@@ -24,6 +25,7 @@ from typing import Any
 TIMEOUT_S = 10.0
 TELL_S = 0.2
 TRIES = 5  # in a row that bring not one byte
+CONFIG_BYTES = 2**20  # of config.json, where a repository is only looked at
 SPARE_BYTES = 256 * 2**20  # left free on the disk
 _ETAG = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
@@ -60,7 +62,7 @@ def main() -> int:
     request = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        say({"folder": download(request)})
+        say({"found": look(request)} if request.get("look") else {"folder": download(request)})
     except Refusal as refusal:
         say({"refusal": refusal.kind, **refusal.facts})
     except httpx2.HTTPError as error:
@@ -100,6 +102,30 @@ def _network(error: Exception) -> dict[str, Any]:
     return {"refusal": "broken", "says": type(error).__name__}
 
 
+def look(request: dict[str, Any]) -> dict[str, Any]:
+    """What a repository holds: its config.json, the names of its files, bytes of weights, parameters by format as the
+    hub has counted them ({} where it has not), licence. Raises Refusal."""
+    from huggingface_hub import HfApi, get_session, hf_hub_url
+    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
+
+    api, repo = HfApi(endpoint=request["endpoint"]), request["repo"]
+    info = api.model_info(repo, revision=request["revision"], timeout=TIMEOUT_S)
+    files = _wanted(api, request, info.sha)
+    _check_files(files, 0)
+    url = hf_hub_url(repo, "config.json", revision=info.sha, endpoint=request["endpoint"])
+    size = next(entry.size for entry in files if entry.path == "config.json")
+    if size > CONFIG_BYTES:
+        raise Refusal("size", name="config.json", promised=CONFIG_BYTES, sent=size)
+    answer = get_session().get(url, headers=build_hf_headers(), timeout=TIMEOUT_S)
+    hf_raise_for_status(answer)
+    told = info.card_data.to_dict() if info.card_data else {}
+    said = told.get("license_name") if told.get("license") == "other" else told.get("license")
+    return {"config": dict(json.loads(answer.content)), "files": [entry.path for entry in files],
+            "bytes": sum(entry.size for entry in files if entry.path.endswith(".safetensors")),
+            "parameters": dict(info.safetensors.parameters) if info.safetensors else {},
+            "license": str(said or "")[:80]}
+
+
 def download(request: dict[str, Any]) -> str:
     """Everything that the patterns take, then the snapshot's folder. Raises Refusal."""
     from filelock import FileLock, Timeout
@@ -120,14 +146,10 @@ def download(request: dict[str, Any]) -> str:
 def _blobs(request: dict[str, Any], folder: Path) -> None:
     """Bring every file into the cache under the name of its hash, the small ones first."""
     from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_url
-    from huggingface_hub.hf_api import RepoFile
-    from huggingface_hub.utils import filter_repo_objects
 
     api, repo = HfApi(endpoint=request["endpoint"]), request["repo"]
     commit = api.model_info(repo, revision=request["revision"], timeout=TIMEOUT_S).sha
-    tree = [entry for entry in api.list_repo_tree(repo, revision=commit) if isinstance(entry, RepoFile)]
-    files = sorted(filter_repo_objects(tree, allow_patterns=request["allow"], ignore_patterns=request["ignore"],
-                                       key=lambda entry: entry.path), key=lambda entry: entry.size)
+    files = _wanted(api, request, commit)
     _check_files(files, request["promised"])
     plan: list[tuple[str, Path, int]] = []
     for entry in files:
@@ -147,6 +169,16 @@ def _blobs(request: dict[str, Any], folder: Path) -> None:
         else:
             _file(url, blob, size, meter)
     meter.tell()
+
+
+def _wanted(api: Any, request: dict[str, Any], commit: str | None) -> list[Any]:
+    """The files that the patterns take, the small ones first."""
+    from huggingface_hub.hf_api import RepoFile
+    from huggingface_hub.utils import filter_repo_objects
+
+    tree = [entry for entry in api.list_repo_tree(request["repo"], revision=commit) if isinstance(entry, RepoFile)]
+    return sorted(filter_repo_objects(tree, allow_patterns=request["allow"], ignore_patterns=request["ignore"],
+                                      key=lambda entry: entry.path), key=lambda entry: entry.size)
 
 
 def _check_files(files: list[Any], promised: int) -> None:

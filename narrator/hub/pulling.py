@@ -52,6 +52,19 @@ def pull(variant: Variant, report: Report | None = None, stop: threading.Event |
     return folder
 
 
+def look(variant: Variant) -> dict[str, Any]:
+    """What the hub says of a variant's repository (narrator/hub/fetch.py: look); nothing is kept. Raises NarratorError
+    as `pull` does."""
+    check_hub(f"{variant.source} cannot be looked up")
+    with contextlib.closing(_answers(variant, None, look=True)) as told:
+        for answer in told:
+            if "refusal" in answer:
+                raise NarratorError(_sentence(variant, answer))
+            if "found" in answer:
+                return dict(answer["found"])
+    raise NarratorError(f"{variant.source} cannot be looked up: the hub's answer ended unexpectedly; try again.")
+
+
 def _request(variant: Variant) -> dict[str, Any]:
     from huggingface_hub import constants
 
@@ -96,9 +109,10 @@ def check_hub(what: str) -> None:
                             "models that are here work without it.")
 
 
-def _answers(variant: Variant, stop: threading.Event | None) -> Generator[dict[str, Any], None, None]:
+def _answers(variant: Variant, stop: threading.Event | None, *, look: bool = False
+             ) -> Generator[dict[str, Any], None, None]:
     try:
-        yield from answers([sys.executable, "-P", str(FETCH)], _request(variant), stop, QUIETLY)
+        yield from answers([sys.executable, "-P", str(FETCH)], {**_request(variant), "look": look}, stop, QUIETLY)
     except Silence:
         raise NarratorError(f"The hub has been silent for {QUIET_S:.0f} seconds: try again; what is here is "
                             "kept.") from None
@@ -119,7 +133,7 @@ def _sentence(variant: Variant, answer: dict[str, Any]) -> str:
     sentences = {
         "gated": f"{title}: its owner shows {repo} only to people who have agreed to its terms: agree on {page}, make "
                  "a key there, set it as HF_TOKEN, then try again.",
-        "unknown": f"{title}: the hub knows no {repo}, or does not show it to you: check the name in the catalog, or "
+        "unknown": f"{title}: the hub knows no {repo}, or does not show it to you: check the name, or "
                    "set HF_TOKEN to a key that may read it.",
         "revision": f"{title}: {repo} has no revision '{variant.revision}': correct it in the catalog.",
         "no-safetensors": f"{title}: {repo} holds no weights as safetensors, and other formats can carry programs: "

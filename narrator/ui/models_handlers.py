@@ -7,7 +7,7 @@ import dataclasses
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 
-from narrator.catalog import bundled_ids, find_variant, load_variants
+from narrator.catalog import bundled_ids, find_variant, load_variants, manifest_folder
 from narrator.engine import shared_engine
 from narrator.hub import disk_bytes, is_hub_id, local_folder, remove, shared_downloads
 from narrator.hub.cache import removable
@@ -70,7 +70,8 @@ def actions(found: Entry | None) -> set[str]:
     if found.download is not None:
         return {"cancel"}
     possible = {"away": {"pull"}, "here": {"load"}, "loaded": {"unload"}}.get(found.place, set())
-    if found.disk and not found.bundled:
+    entry_alone = found.place == "away" and manifest_folder(found.variant.id) is not None
+    if (found.disk or entry_alone) and not found.bundled:
         possible = possible | {"remove"}
     return possible
 

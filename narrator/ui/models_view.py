@@ -124,7 +124,10 @@ def bar(found: Entry | None) -> str:
 
 def asked(variant: Variant, folder: Path) -> str:
     """The question before `folder` is deleted."""
-    again = ("It can be downloaded again. Other programs that use the same files lose them too."
-             if is_hub_id(variant.source) else f"The folder {folder} is deleted for good.")
+    again = f"The folder {folder} is deleted for good."
+    if is_hub_id(variant.source) and variant.adapter is None:
+        own = manifest_folder(variant.id) is not None
+        again = (f"It leaves the list, too: add {variant.source} again to have it back." if own else
+                 "It can be downloaded again.") + " Other programs that use the same files lose them too."
     return (f'<p id="models-question">Remove {escape(variant.title)}? This frees {size(disk_bytes(variant))}. '
             f"{escape(again)}</p>")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from axe_playwright_python.sync_playwright import Axe
 from plumbing import write_checkpoint
 from serving import free_port, served
@@ -12,6 +13,7 @@ from small_hub import BIG, Repository, SmallHub, files, repository
 from tiny_captioner import save_tiny_captioner
 
 from browser.conftest import PHONE, WAIT_MS, WIDE, Visit
+from narrator import catalog
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Visit]
@@ -35,11 +37,13 @@ def address(hub: SmallHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     save_tiny_captioner(folder / "tiny")
     hub.repositories["owner/far"] = repository(folder / "tiny")
     hub.repositories["owner/large"] = Repository(files(BIG), pace_s=PACE_S)
-    for name in ("far", "large"):
-        write_checkpoint(folder / "checkpoints", name, source=f"owner/{name}", family="encoder_decoder")
+    shipped = yaml.safe_load(catalog.SHIPPED.read_text())
+    shipped["variants"] = [{"id": name, "title": f"The {name}", "source": f"owner/{name}", "family": "encoder_decoder",
+                            "inputs": {"image": True}} for name in ("far", "large")]
+    (folder / "shipped.yaml").write_text(yaml.safe_dump(shipped))
     write_checkpoint(folder / "checkpoints", "mine")
-    places = {"NARRATOR_CHECKPOINTS": str(folder / "checkpoints"), "HF_ENDPOINT": hub.address,
-              "HF_HUB_CACHE": str(folder / "cache"), "HF_HUB_OFFLINE": "0"}
+    places = {"NARRATOR_CHECKPOINTS": str(folder / "checkpoints"), "TEST_SHIPPED": str(folder / "shipped.yaml"),
+              "HF_ENDPOINT": hub.address, "HF_HUB_CACHE": str(folder / "cache"), "HF_HUB_OFFLINE": "0"}
     with served(folder, free_port(), **places) as running:
         yield running.address
 
