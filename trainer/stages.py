@@ -85,6 +85,8 @@ class StageTrainer(Trainer):
         """Its workers leave signals to the run: Ctrl-C in a terminal, as some service managers do, signals them all."""
         loader = super().get_train_dataloader()
         begins = getattr(loader, "base_dataloader", loader)  # accelerate wraps what makes the workers
+        if begins.num_workers and sys.platform == "linux":  # children of this process, with which they end
+            begins.multiprocessing_context = "fork"
         begins.worker_init_fn = functools.partial(_begin_worker, begins.worker_init_fn, os.getpid())
         return loader
 
