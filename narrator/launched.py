@@ -6,6 +6,7 @@ import os
 
 _NUMBER = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK")
 _COUNT = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
+_LOCAL_COUNT = ("LOCAL_WORLD_SIZE", "MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE")
 _LOCAL = ("LOCAL_RANK", "MPI_LOCALRANKID", "OMPI_COMM_WORLD_LOCAL_RANK")
 
 
@@ -22,6 +23,11 @@ def number() -> int:
 def local_number() -> int:
     """Which of those on this machine this is, from 0: the number of its GPU."""
     return _told(_LOCAL, 0)
+
+
+def local_count() -> int:
+    """How many of them are on this machine."""
+    return _told(_LOCAL_COUNT, count())
 
 
 def settle() -> None:

@@ -72,17 +72,21 @@ class Queue:
         return self.wait(lambda: job_state(folder).step >= step and live_pid(folder))
 
 
-def kill(pid: int | None) -> None:
-    """SIGKILL, and wait until the process is no more."""
+def kill(pid: int | None) -> bool:
+    """SIGKILL, and wait until the process is no more; whether it lived until then."""
     if pid is None:
-        return
+        return False
+    alive = False
     try:
         process = psutil.Process(pid)
+        process.suspend()  # so that it does not end by itself meanwhile
+        alive = process.status() != psutil.STATUS_ZOMBIE
         process.kill()
         while process.status() != psutil.STATUS_ZOMBIE:
             time.sleep(0.001)
     except psutil.NoSuchProcess:
         pass
+    return alive
 
 
 def events_of(folder: Path, kind: str) -> list[dict[str, Any]]:

@@ -142,7 +142,7 @@ def test_a_caption_that_is_asked_for_faithfully_holds_the_words_of_its_prompt(to
 
 def test_the_curriculum_draws_weak_types_more_often(tokenizer, tmp_path) -> None:
     found = curriculum.weights({"animals": [2.0] * 10, "urban": [4.0] * 10, "sport": [9.0] * 2}, strength=2.0)
-    assert found == {"animals": pytest.approx(4 / 9), "urban": pytest.approx(16 / 9)}  # mean 3; two say nothing
+    assert found == {"animals": 0.4444, "urban": 1.7778}  # 4/9 and 16/9: the mean is 3; two of a type say nothing
     assert curriculum.weights({}, 1.0) == curriculum.weights({"animals": [0.0] * 9}, 1.0) == {}
 
     scenes = [Scene(key="a", texts=("a dog", "a cat")), Scene(key="b", texts=("a street", "a bus"))]
@@ -154,14 +154,17 @@ def test_the_curriculum_draws_weak_types_more_often(tokenizer, tmp_path) -> None
     assert 0.68 < sum(any(word in text for word in urban) for text in drawn) / 400 < 0.82
 
     (tmp_path / "run").mkdir()
-    assert curriculum.noted(tmp_path / "run") == {}
+    assert curriculum.noted(tmp_path / "run", 100) == {}
     with EventLog(tmp_path / "run" / "events.jsonl") as log:  # as the loop holds it meanwhile
-        log.append("started")
-        curriculum.note(tmp_path / "run", {"urban": 1.5}, {"urban": [2.0, 4.0]})
-        log.append("step")
-    assert curriculum.noted(tmp_path / "run") == {"urban": 1.5}
+        log.append("evaluation", step=0)  # before the first step
+        for step, weight in ((5, 1.5), (10, 2.5)):
+            curriculum.note(tmp_path / "run", {"urban": weight}, {"urban": [2.0, 4.0]})
+            log.append("evaluation", step=step)
+        curriculum.note(tmp_path / "run", {"urban": 9.0}, {"urban": [2.0]})  # killed before the evaluation was told
+    assert [curriculum.noted(tmp_path / "run", step) for step in (0, 4, 5, 9, 10, 99)] == [
+        {}, {}, {"urban": 1.5}, {"urban": 1.5}, {"urban": 2.5}, {"urban": 2.5}]
     events = read_events(tmp_path / "run" / "events.jsonl")[0]
-    assert [event["event"] for event in events] == ["started", "curriculum", "step"]
+    assert [event["event"] for event in events][1:4] == ["curriculum", "evaluation", "curriculum"]
     assert events[1]["losses"] == {"urban": 3.0}
 
 
@@ -218,8 +221,12 @@ def test_an_evaluation_while_it_learns_sets_the_curriculum(trained) -> None:
     assert model.training and answers.shares is not None
     told = read_events(recipe.folder / "events.jsonl")[0][-1]
     assert told["event"] == "curriculum" and set(told["losses"]) <= {"animals", "nature", "urban"}
-    answers.shares = None
-    assert recipe.dataset(stage, model, silent).shares is not None  # resumed: the newest weights of the run
+    with EventLog(recipe.folder / "events.jsonl") as log:
+        log.append("evaluation", step=7)  # as the loop tells it
+    for step, weighed in ((6, False), (7, True)):  # resumed before it, and there
+        answers = recipe.dataset(stage, model, silent)
+        recipe.go_on(step)
+        assert (answers.shares is not None) == weighed
     recipe.forget()
     assert recipe.answers is None
 

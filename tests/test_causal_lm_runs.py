@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from prompted import PRESET, learn, prompted_data  # noqa: F401
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, OPTConfig
 
 from narrator.catalog import load_variants
@@ -81,6 +81,44 @@ def test_a_run_of_adapters_goes_on_from_its_checkpoint(runs, data) -> None:
                     for folder in (home / "checkpoints" / "tiny-vivid", out))
     assert out.name == "tiny-vivid-2" and set(first) == set(again)
     assert all(torch.allclose(first[name].float(), again[name].float(), atol=2e-2) for name in first)
+
+
+def lose(weights: Path) -> None:
+    """One tensor of an adapter less."""
+    tensors = load_file(weights)
+    tensors.pop(min(tensors))
+    save_file(tensors, weights, {"format": "pt"})
+
+
+def another(weights: Path) -> None:
+    """One tensor that nobody knows."""
+    save_file({**load_file(weights), "base_model.model.more": torch.zeros(2)}, weights, {"format": "pt"})
+
+
+@pytest.mark.parametrize(("damage", "told"), [
+    (lose, "1 tensors are missing .* and 0 unknown, such as .*lora_A"), (another, "and 1 unknown, such as .*more"),
+    (Path.unlink, "adapter_model.safetensors is missing"),
+], ids=["a tensor lost", "one too many", "no weights"])
+@pytest.mark.parametrize("over", [True, False], ids=["its last", "half way"])
+def test_adapters_that_are_not_whole_are_no_place_to_go_on_from(runs, data, tmp_path, damage, told, over) -> None:
+    """PEFT would train on with fresh ones in their place, and the loss curve would not tell."""
+    home, _, second = runs
+    run = tmp_path / second.name
+    shutil.copytree(second, run)
+    stage = run / "stages" / "learn"
+    for gone in (stage / "stage.json", stage / "ended.json", run / "variant.yaml"):
+        gone.unlink(missing_ok=True)
+    shutil.rmtree(stage / "best")
+    first, last = sorted(stage.glob("checkpoint-*"), key=lambda path: int(path.name.partition("-")[2]))
+    if not over:
+        shutil.rmtree(last)
+    for state in stage.glob("*/trainer_state.json"):  # the copy's own checkpoints
+        state.write_text(state.read_text().replace(str(second), str(run)))
+    for checkpoint in (first, last) if over else (first,):
+        damage(checkpoint / "adapter_model.safetensors")
+    with pytest.raises(NarratorError, match=f"not whole: .*{told}.*Remove it and resume"):
+        run_job(run, load_config(run / jobs.CONFIG), data, home / "checkpoints" / "tiny-vivid")
+    assert read_events(run / "events.jsonl")[0][-1]["event"] == "failed"
 
 
 def test_adapters_of_opt_2_7b_have_the_originals_size() -> None:

@@ -1,5 +1,6 @@
 """A language model that reads pictures: family and recipe, on tiny random weights of real architectures."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -7,7 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from transformers import (
     CLIPImageProcessorPil,
     CLIPVisionConfig,
@@ -20,6 +23,9 @@ from transformers import (
     ViTModel,
 )
 
+from narrator.adapters.placing import write_manifest
+from narrator.catalog import load_variants
+from narrator.engine import Engine
 from narrator.families.projector_lm import ProjectorFamily
 from narrator.metrics.questions import same
 from narrator.records import NarratorError
@@ -174,6 +180,30 @@ def test_several_pictures_in_one_prompt_and_none(root: Path, tmp_path: Path) -> 
     assert list(family.stream_many([one, other], "What colour is it?", settings))
     with pytest.raises(NarratorError, match="Add a picture first"):
         list(family.stream(None, "What colour is it?", settings))
+
+
+def test_an_adapter_that_lost_tensors_is_refused_when_it_is_loaded(root: Path, tmp_path: Path) -> None:
+    """As `narrator describe` loads it: whole it is put on; a tensor that it lacks, or layers that it does not fit, are
+    named in a sentence."""
+    recipe = recipe_of(root, tmp_path / "run")
+    made, home = recipe.prepare()[0], tmp_path / "checkpoints"
+    write_manifest(home / "tiny-qa", recipe.save(made, home / "tiny-qa"))
+    joined = get_peft_model(made.language, LoraConfig(r=2, target_modules=["c_attn"], init_lora_weights=False,
+                                                      fan_in_fan_out=True))
+    joined.save_pretrained(home / "loud")
+    write_manifest(home / "loud", dataclasses.replace(
+        load_variants(home)["tiny-qa"], id="loud", title="Loud", source="../tiny-qa", adapter="."))
+    weights = home / "loud" / "adapter_model.safetensors"
+    whole, first = load_file(weights), "base_model.model.transformer.h.0.attn.c_attn.lora_A.weight"
+    with Engine(home, device="cpu").use("loud") as family:
+        assert isinstance(family, ProjectorFamily)
+        torch.testing.assert_close(family.model.language.state_dict()[first.replace("A.w", "A.default.w")],
+                                   whole[first])
+    for kept, told in (({name: whole[name] for name in whole if name != first}, "lacks 1 tensors, such as .*lora_A"),
+                       ({f"{name}.other": tensor for name, tensor in whole.items()}, "does not belong on tiny-qa")):
+        save_file(kept, weights, {"format": "pt"})
+        with pytest.raises(NarratorError, match=told), Engine(home, device="cpu").use("loud"):
+            pass
 
 
 @pytest.mark.parametrize(("changes", "reason"), [

@@ -137,7 +137,7 @@ def test_a_run_in_a_terminal_takes_the_device_and_waits_for_it(line: Queue, tmp_
     first = command(*run)
     (folder,) = line.wait(lambda: list(line.runs.glob("first-*")))
     line.until_step(folder, 1)
-    second = line.submit("second", steps=200)
+    second = line.submit("second", steps=200, step_s=0.03)  # until the third has begun, however slowly
     line.wait(line.worker)
     assert job_state(second).state == "queued"
     line.until_step(second, 1)

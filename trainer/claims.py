@@ -4,16 +4,21 @@ the system lets go of when their holder dies."""
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
 import os
 import re
 import shutil
+import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
 import filelock
 
+from narrator.launched import local_count
 from narrator.records import NarratorError
 from trainer.events import FILE, EventLog, read_events
 from trainer.jobs import PROCESS, QUEUED, already_run, leave_word, list_jobs, live_pid
@@ -22,6 +27,8 @@ from trainer.signals import heard_by
 HOME = ".queue"  # in the folder of the runs: the locks, and word of the worker
 TURN_S = 30.0  # seconds to wait for a change of the queue, which takes milliseconds
 LOOK_S = 0.3  # seconds in which a device that is only being looked at is free again
+TRY_S = 0.05  # seconds between two tries
+PROCESSOR = "cpu"
 NOT_NOW = 75  # exit code of a run that may not begin now (EX_TEMPFAIL of sysexits.h)
 STOPPED = "Stopped. Go on with: python -m trainer resume {folder}"
 
@@ -62,42 +69,86 @@ def _unwritable(runs: Path, error: OSError) -> NarratorError:
 
 
 @contextlib.contextmanager
-def device(runs: Path, *, wait: bool) -> Iterator[None]:
-    """Hold the devices that this process computes on: one run of a folder of runs at a time on each.
+def device(runs: Path, *, wait: bool) -> Iterator[list[str]]:
+    """Hold the devices that a run here computes on, and name them: one run of a folder of runs at a time on each. One
+    process holds the first of `devices` that is free; of several that a launcher started on this machine, the first
+    process holds one for each.
 
     wait: until they are free, telling so; otherwise NotNow is raised when they are not.
     """
+    found, count = devices(), local_count()
+    wanted = [found] if count == 1 else [[name] for name in sorted(found[:count])]  # sorted: two never wait in a ring
     with contextlib.ExitStack() as held:
-        for name in devices():
-            held.enter_context(_device(runs, name, wait))
+        yield [held.enter_context(_one_of(runs, names, wait)) for names in wanted]
+
+
+@contextlib.contextmanager
+def computing(runs: Path, *, wait: bool) -> Iterator[None]:
+    """The same, and this process sees no other card from now on. Before torch is imported."""
+    with device(runs, wait=wait) as held:
+        if local_count() == 1 and held != [PROCESSOR]:
+            os.environ["CUDA_VISIBLE_DEVICES"] = held[0]
         yield
 
 
 def devices() -> list[str]:
-    """What a run here would compute on, sorted, so that two never wait for each other: the graphics cards that
-    CUDA_VISIBLE_DEVICES names (the first, when it is not set), else the processor."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES", "0")
-    cards = {re.sub(r"[^\w-]", "", name) for name in named.split(",")} - {"", "-1"}
-    return sorted(cards) if cards and shutil.which("nvidia-smi") else ["cpu"]
+    """What runs here may compute on, in the order in which it is taken: the graphics cards that CUDA_VISIBLE_DEVICES
+    names (all, when it is not set), else the processor."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    cards = _cards()
+    if named is not None and cards:
+        seen = [re.sub(r"[^\w-]", "", name) for name in named.split(",")]
+        cards = list(dict.fromkeys(itertools.takewhile(lambda name: name not in ("", "-1"), seen)))  # as CUDA reads it
+    return cards or [PROCESSOR]
+
+
+@functools.cache
+def _cards() -> list[str]:
+    """The numbers of the graphics cards that their driver knows."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return []
+    try:
+        told = subprocess.run([tool, "--list-gpus"], capture_output=True, text=True, timeout=30, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return re.findall(r"^GPU (\d+):", told, re.MULTILINE)
 
 
 @contextlib.contextmanager
-def _device(runs: Path, name: str, wait: bool) -> Iterator[None]:
-    lock = filelock.FileLock(home(runs) / f"device-{name}.lock")
+def _one_of(runs: Path, names: Sequence[str], wait: bool) -> Iterator[str]:
+    """Hold the first of these devices that is free."""
+    lock, name = _acquired(runs, names, LOOK_S)
+    if lock is None and not wait:
+        raise NotNow(f"The device {', '.join(names)} is busy.")
+    if lock is None:
+        by = ", ".join(f"{job.id} (process {job.pid})" for job in list_jobs(runs) if job.state == "running")
+        print(f"Waiting: the device {', '.join(names)} is busy{f' with {by}' if by else ''}. Ctrl-C leaves.",
+              file=sys.stderr, flush=True)
+    while lock is None:
+        lock, name = _acquired(runs, names, LOOK_S)
     try:
-        lock.acquire(timeout=LOOK_S)
-    except filelock.Timeout:
-        if not wait:
-            raise NotNow(f"The device {name} is busy.") from None
-        by = next((f" with {job.id} (process {job.pid})" for job in list_jobs(runs) if job.state == "running"), "")
-        print(f"Waiting: the device {name} is busy{by}. Ctrl-C leaves.", file=sys.stderr, flush=True)
-        lock.acquire(timeout=-1, poll_interval=LOOK_S)
-    except OSError as error:
-        raise _unwritable(runs, error) from None
-    try:
-        yield
+        yield name
     finally:
         lock.release()
+
+
+def _acquired(runs: Path, names: Sequence[str], seconds: float) -> tuple[filelock.BaseFileLock | None, str]:
+    """The lock on the first of these devices that is free within so many seconds, and its name; (None, "") without."""
+    locks = {name: filelock.FileLock(home(runs) / f"device-{name}.lock") for name in names}
+    until = time.monotonic() + seconds
+    while True:
+        for name, lock in locks.items():
+            try:
+                lock.acquire(timeout=0)
+                return lock, name
+            except filelock.Timeout:
+                continue
+            except OSError as error:
+                raise _unwritable(runs, error) from None
+        if time.monotonic() >= until:
+            return None, ""
+        time.sleep(TRY_S)
 
 
 @contextlib.contextmanager

@@ -13,17 +13,28 @@ from transformers import TrainerCallback
 
 
 class Batches(Dataset):
-    """Whole batches of a dataset. collate: items -> a batch. epoch: the one that is drawn for, see `Epochs`."""
+    """Whole batches of a dataset. collate: items -> a batch. epoch: the one that is drawn for, see `Epochs`. late: they
+    are made when they are used, not when they are fetched, which is a step before: what is found out between two steps
+    counts for the next one, as it does after a resume there."""
 
-    def __init__(self, items: Any, collate: Callable[[list[Any]], Any], seed: int) -> None:
-        self.items, self.collate, self.seed, self.epoch = items, collate, seed, 0
+    def __init__(self, items: Any, collate: Callable[[list[Any]], Any], seed: int, *, late: bool = False) -> None:
+        self.items, self.collate, self.seed, self.epoch, self.late = items, collate, seed, 0, late
 
     def __len__(self) -> int:
         return len(self.items)
 
     def __getitems__(self, rows: Sequence[int]) -> Any:
-        """The batch of these rows, which `as_made` passes on."""
-        with drawing(f"{self.seed} {self.epoch} {rows[0]}"):
+        """The batch of these rows, which `as_made` passes on; where it is made late, what `made` needs."""
+        if self.late:
+            return {"epoch": self.epoch, "rows": list(rows)}
+        return self._make(self.epoch, rows)
+
+    def made(self, batch: Any) -> Any:
+        """The batch itself, of what was fetched."""
+        return self._make(**batch) if self.late else batch
+
+    def _make(self, epoch: int, rows: Sequence[int]) -> Any:
+        with drawing(f"{self.seed} {epoch} {rows[0]}"):
             return self.collate([self.items[row] for row in rows])
 
 

@@ -3,6 +3,8 @@
 import contextlib
 import functools
 import json
+import multiprocessing
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -10,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from peft import PeftModel
 from torch.utils.data import DataLoader
 from transformers import EarlyStoppingCallback, PrinterCallback, ProgressCallback, Trainer, TrainingArguments
 
+from narrator.processes import end_with
 from narrator.records import Score
 from trainer import jobs, together
 from trainer.checkpoints import catch_up, is_over, last_whole_checkpoint, owes_evaluation, state_of
@@ -20,6 +24,7 @@ from trainer.config import Stage
 from trainer.draws import Batches, Epochs, as_made
 from trainer.evaluation import plain
 from trainer.recipes import RECIPES
+from trainer.recipes.lora import check_adapter
 from trainer.recipes.saving import check_whole
 from trainer.run import Run, Stopped, stage_steps
 from trainer.watch import Watch
@@ -35,6 +40,7 @@ def learn(run: Run, stage: Stage, model: Any, steps: int) -> Any:
         model.eval()
         with together.ahead():
             dataset = run.recipe.dataset(stage, model, run.tell(f"{stage.name}: features"))
+            run.recipe.go_on(run.offset + max(0, state["global_step"]))
         trainer = StageTrainer(run, stage, model, dataset)
         if owes and checkpoint is not None:
             state = catch_up(trainer, checkpoint)
@@ -60,7 +66,8 @@ class StageTrainer(Trainer):
 
     def __init__(self, run: Run, stage: Stage, model: Any, dataset: Any) -> None:
         self.run_, self.stage = run, stage
-        batches = Batches(dataset, run.recipe.collate, run.config.seed)
+        self.batches = batches = Batches(dataset, run.recipe.collate, run.config.seed,
+                                         late=run.config.curriculum > 0)
         super().__init__(model=model, args=_arguments(run, stage), train_dataset=batches, eval_dataset=batches,
                          data_collator=as_made, callbacks=[Watch(run, stage), Epochs(batches)])
         if stage.objective != "language":
@@ -78,8 +85,18 @@ class StageTrainer(Trainer):
         """Its workers leave signals to the run: Ctrl-C in a terminal, as some service managers do, signals them all."""
         loader = super().get_train_dataloader()
         begins = getattr(loader, "base_dataloader", loader)  # accelerate wraps what makes the workers
-        begins.worker_init_fn = functools.partial(_begin_worker, begins.worker_init_fn)
+        if begins.num_workers and sys.platform == "linux":  # children of this process, with which they end
+            begins.multiprocessing_context = "fork"
+        begins.worker_init_fn = functools.partial(_begin_worker, begins.worker_init_fn, os.getpid())
         return loader
+
+    def train(self, *arguments: Any, **more: Any) -> Any:
+        """The stage's steps; of the processes that read for them none is left, also where one hangs in a file."""
+        try:
+            return super().train(*arguments, **more)
+        finally:
+            for reader in multiprocessing.active_children():
+                reader.kill()
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         """A checkpoint under the names that the model's weights have. save_pretrained would write those of the Hub, and
@@ -89,9 +106,26 @@ class StageTrainer(Trainer):
             self.accelerator.unwrap_model(self.model).save_pretrained(
                 output_dir or self.args.output_dir, state_dict=state_dict, save_original_format=False)
 
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Go on with the weights of a checkpoint; NarratorError where they are not whole."""
+        whole = self.accelerator.unwrap_model(self.model if model is None else model)
+        if isinstance(whole, PeftModel) and not self.is_fsdp_enabled:
+            check_adapter(whole, Path(resume_from_checkpoint))  # transformers takes them for whole
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_best_model(self) -> None:
+        whole = self.accelerator.unwrap_model(self.model)
+        if isinstance(whole, PeftModel) and not (self.is_fsdp_enabled or self.is_deepspeed_enabled):
+            check_adapter(whole, Path(str(self.state.best_model_checkpoint)))
+        super()._load_best_model()
+
     def _issue_warnings_after_load(self, load_result: Any) -> None:
         """Whole weights fit the model or are refused: NarratorError where some have no place, or are missing."""
         check_whole(self.accelerator.unwrap_model(self.model), load_result)
+
+    def _prepare_inputs(self, inputs: Any) -> Any:
+        """The batch, on the device."""
+        return super()._prepare_inputs(self.batches.made(inputs))
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False,
                      num_items_in_batch: Any = None) -> torch.Tensor:
@@ -152,8 +186,9 @@ class StageTrainer(Trainer):
                 "value": score if higher else -score, "higher_is_better": higher}
 
 
-def _begin_worker(seed: Callable[[int], None] | None, number: int) -> None:
-    """In a worker. seed: what would be called there otherwise."""
+def _begin_worker(seed: Callable[[int], None] | None, run: int, number: int) -> None:
+    """In a worker. seed: what would be called there otherwise. run: the process that it reads for, and ends with."""
+    end_with(run)
     for signal_ in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signal_, signal.SIG_IGN)
     if seed is not None:

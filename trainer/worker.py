@@ -1,6 +1,6 @@
-"""The worker of a queue: takes the oldest waiting job when the device is free, runs it in a process of its own, takes
-the next, and ends when nothing waits. `queue.ensure_worker` starts it: `python -m trainer.worker RUNS`. It imports no
-torch.
+"""The worker of a queue: takes the oldest waiting job when a device is free, runs it in a process of its own, takes
+the next as soon as a device is free again or another one is, and ends when nothing waits or runs. It imports no torch.
+`queue.ensure_worker` starts it: `python -m trainer.worker RUNS`.
 
 It may die at any moment: a job that it had started goes on by itself, and the next worker waits for that one's device.
 """
@@ -8,8 +8,10 @@ It may die at any moment: a job that it had started goes on by itself, and the n
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -19,11 +21,21 @@ import filelock
 from narrator.processes import record, spawn
 from narrator.records import NarratorError
 from trainer.claims import NOT_NOW, NotNow, device, home, turn
-from trainer.jobs import LOG, job_state, waiting, waits
+from trainer.jobs import LOG, QUEUED, job_state, waiting, waits
 from trainer.queue import PROJECT, WORKER, end, tail
 
+LOOK_S = 0.02  # between two looks whether a job has begun
 POLL_S = 0.5  # between two looks at a device that is busy with what this worker has not started
 LAST_LINE = 300  # characters
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Started:
+    """A job that this worker has started."""
+
+    folder: Path
+    since: float  # when it began to wait
+    process: subprocess.Popen[bytes]
 
 
 def main() -> int:
@@ -37,7 +49,7 @@ def main() -> int:
 
 
 def work(runs: Path) -> None:
-    """Run the waiting jobs of this folder one after another; nothing at all when another worker does already."""
+    """Run the waiting jobs of this folder, one on each device at a time; nothing when another worker does already."""
     lock = filelock.FileLock(home(runs) / "worker.lock")
     try:
         lock.acquire(timeout=0)
@@ -45,23 +57,33 @@ def work(runs: Path) -> None:
         return
     with turn(runs):
         record(home(runs) / WORKER)
-    while (folder := _next(runs, lock)) is not None:
-        _run(folder)
+    running: list[Started] = []
+    while (folder := _next(runs, lock, running)) is not None:
+        if (started := _begin(folder)) is not None:
+            running.append(started)
 
 
-def _next(runs: Path, lock: filelock.BaseFileLock) -> Path | None:
-    """The first job of the queue, once the device is free. None when nothing waits: this worker is then none any more,
-    and whoever submits a job after that finds no worker."""
+def _next(runs: Path, lock: filelock.BaseFileLock, running: list[Started]) -> Path | None:
+    """The first job of the queue, once a device is free; meanwhile, those that have ended are taken from the list.
+    None when nothing waits and nothing runs: this worker is then none any more, and whoever submits a job after that
+    finds no worker."""
     while True:
+        for started in [one for one in running if one.process.poll() is not None]:
+            running.remove(started)
+            _end(started)
         with turn(runs):
             line = waiting(runs)
-            if not line:
+            if not line and not running:
                 (home(runs) / WORKER).unlink(missing_ok=True)
                 lock.release()
                 return None
-        if _is_free(runs):
+        if line and _is_free(runs):
             return line[0]
-        time.sleep(POLL_S)
+        if running:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                running[0].process.wait(POLL_S)
+        else:
+            time.sleep(POLL_S)
 
 
 def _is_free(runs: Path) -> bool:
@@ -70,8 +92,8 @@ def _is_free(runs: Path) -> bool:
     return False
 
 
-def _run(folder: Path) -> None:
-    """Run the job to its end, however it ends."""
+def _begin(folder: Path) -> Started | None:
+    """Start the job, and wait until it has taken its device, or has ended. None when it could not be started."""
     since = waits(folder)[1]
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     try:
@@ -81,12 +103,19 @@ def _run(folder: Path) -> None:
     except OSError as error:
         _settle(folder, since, 1, f"The run could not be started ({error.strerror}). Check the permissions of its "
                                   "folder and the space on the disk, then resume it.")
-        return
-    code = process.wait()
+        return None
+    while process.poll() is None and (folder / QUEUED).exists():
+        time.sleep(LOOK_S)
+    return Started(folder=folder, since=since, process=process)
+
+
+def _end(started: Started) -> None:
+    """The job's process has ended, however it has."""
+    code = started.process.returncode
     if code == NOT_NOW:
         time.sleep(POLL_S)
     else:
-        _settle(folder, since, code)
+        _settle(started.folder, started.since, code)
 
 
 def _settle(folder: Path, since: float, code: int, message: str | None = None) -> None:

@@ -187,10 +187,17 @@ def check_quantised(device: torch.device) -> None:
 
 
 def put_on(model: Any, base: Path, adapter: Path) -> Any:
-    """The model with the adapter's weights on top. Raises NarratorError with both names when it is another's."""
+    """The model with the adapter's weights on top. Raises NarratorError with both names when it is another's, and as
+    `fitted` does."""
+    check_base(base, adapter)
+    return fitted(model, base, adapter)
+
+
+def fitted(model: Any, base: Path, adapter: Path) -> Any:
+    """The same, whatever the adapter says of its base, where only a part of that is the model. Raises NarratorError
+    when the adapter fits no layer of it, ValueError when tensors of the adapter are missing."""
     from peft import PeftModel, get_peft_model_state_dict
 
-    check_base(base, adapter)
     if not (adapter / ADAPTER_WEIGHTS).is_file():
         raise NarratorError(f"{adapter} holds no {ADAPTER_WEIGHTS}: restore the folder or train it again.")
     try:

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from narrator.families import generation
-from narrator.families.causal_lm import load_tokenizer, prompt_ids
+from narrator.families.causal_lm import fitted, load_tokenizer, prompt_ids
 from narrator.families.encoder_decoder import PictureInput
 from narrator.families.loading import Held, load_whole
 from narrator.families.projector_model import ProjectorLM
@@ -24,14 +24,12 @@ class ProjectorFamily(Held):
     takes_adapter = True
 
     def __init__(self, variant: Variant, device: str) -> None:
-        """Load the weights from the variant's folder. Raises OSError, ValueError or RuntimeError when they are
-        damaged."""
+        """Load the weights from the variant's folder. Raises NarratorError for an adapter that does not fit; OSError,
+        ValueError or RuntimeError when files are damaged, or lack tensors."""
         folder = Path(variant.source)
         model = load_whole(ProjectorLM, folder)
         if variant.adapter is not None:
-            from peft import PeftModel
-
-            model.language = PeftModel.from_pretrained(model.language, variant.adapter)
+            model.language = fitted(model.language, folder, Path(variant.adapter))
         self._hold(model.to(device).eval(), load_tokenizer(folder),
                    PictureInput.load(folder))
 

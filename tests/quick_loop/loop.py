@@ -44,7 +44,8 @@ def run_job(folder: Path, config: TrainingConfig, root: Path, out: Path, *, stri
 def _train(run: Run, plan: dict[str, Any]) -> None:
     saved = run.folder / CHECKPOINT
     step, link = json.loads(saved.read_text()) if saved.exists() else (0, "")
-    run.events.append("started", pid=os.getpid(), step=step, total_steps=plan["steps"])
+    run.events.append("started", pid=os.getpid(), step=step, total_steps=plan["steps"],
+                      cards=os.environ.get("CUDA_VISIBLE_DEVICES"))
     while step < plan["steps"]:
         run.in_step = True
         time.sleep(plan["step_s"])

@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         with contextlib.ExitStack() as held:
             def take() -> bool:
-                held.enter_context(claims.device(folder.parent, wait=not options.queued))
+                held.enter_context(claims.computing(folder.parent, wait=not options.queued))
                 done = jobs.job_state(folder).state == "done"
                 if not done:
                     held.enter_context(claims.taken(folder, queued=options.queued))

@@ -19,7 +19,7 @@ def run(options: argparse.Namespace) -> int:
     config, places = asked(options)
     with contextlib.ExitStack() as held:
         def make() -> Path:
-            held.enter_context(claims.device(options.runs, wait=True))
+            held.enter_context(claims.computing(options.runs, wait=True))
             folder = jobs.create_job(config.name, dataclasses.asdict(config), options.runs, places)
             held.enter_context(claims.taken(folder))
             return folder

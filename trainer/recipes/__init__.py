@@ -104,6 +104,10 @@ class Recipe(Protocol):
         """What the stage learns from."""
         ...
 
+    def go_on(self, step: int) -> None:
+        """What `dataset` gave is drawn from as it was after this step of the run: the stage begins or goes on there."""
+        return None
+
     def parameter_groups(self, model: Any, stage: Stage) -> list[dict[str, Any]]:
         """AdamW's groups; what is not to learn in this stage is frozen here."""
         ...

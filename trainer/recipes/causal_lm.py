@@ -78,12 +78,15 @@ class CausalLMRecipe(Recipe):
         return load_model(folder, "cpu", dtype=torch.float32)
 
     def dataset(self, stage: Stage, model: Any, tell: Tell) -> Answers:
-        """What the stage learns from; weighted as the last evaluation left it when the run is resumed."""
+        """What the stage learns from."""
         self.answers = self._answers(stage)
         self.answers.shares = None
-        if self.config.curriculum and (found := curriculum.noted(self.folder)):
-            self.answers.weigh(found)
         return self.answers
+
+    def go_on(self, step: int) -> None:
+        """Weigh the answers as the last evaluation before or at this step did."""
+        if self.config.curriculum and self.answers is not None:
+            self.answers.weigh(curriculum.noted(self.folder, step))
 
     def parameter_groups(self, model: Any, stage: Stage) -> list[dict[str, Any]]:
         """AdamW's groups: no decay on vectors; what is frozen stays out."""

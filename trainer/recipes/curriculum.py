@@ -21,7 +21,7 @@ def weights(losses: Mapping[str, Sequence[float]], strength: float) -> dict[str,
     mean = sum(map(sum, known.values())) / count if count else 0.0
     if mean <= 0:
         return {}
-    return {name: (sum(values) / len(values) / mean) ** strength for name, values in known.items()}
+    return {name: round((sum(values) / len(values) / mean) ** strength, 4) for name, values in known.items()}
 
 
 def note(folder: Path, found: Mapping[str, float], losses: Mapping[str, Sequence[float]]) -> None:
@@ -30,10 +30,17 @@ def note(folder: Path, found: Mapping[str, float], losses: Mapping[str, Sequence
         return
     means = {name: round(sum(values) / len(values), 4) for name, values in losses.items()}
     with EventLog(folder / "events.jsonl") as log:
-        log.append(EVENT, weights={name: round(weight, 4) for name, weight in found.items()}, losses=means)
+        log.append(EVENT, weights=dict(found), losses=means)
 
 
-def noted(folder: Path) -> dict[str, float]:
-    """The newest weights of the run, {} when there are none: a run that is resumed goes on with them."""
-    told = [event for event in read_events(folder / "events.jsonl")[0] if event.get("event") == EVENT]
-    return dict(told[-1]["weights"]) if told else {}
+def noted(folder: Path, step: int) -> dict[str, float]:
+    """The weights that the run had after this step of it, {} when there were none: a run that is resumed goes on with
+    them. Those of later steps, which it made before it was killed, do not count."""
+    kept: dict[str, float] = {}
+    found: dict[str, float] = {}
+    for event in read_events(folder / "events.jsonl")[0]:
+        if event.get("event") == EVENT:
+            found = event["weights"]
+        elif event.get("event") == "evaluation" and event["step"] <= step:  # it follows the weights that it led to
+            kept = found
+    return dict(kept)

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, prepare_model_for_kbit_training
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from transformers.pytorch_utils import Conv1D
 
@@ -67,5 +68,36 @@ def save_adapter(model: PeftModel, folder: Path, base: str) -> None:
 
 
 def load_adapter(model: Any, folder: Path) -> PeftModel:
-    """The model with the adapters of a checkpoint, ready to learn on."""
-    return PeftModel.from_pretrained(model, folder, is_trainable=True, local_files_only=True)
+    """The model with the adapters of a checkpoint, ready to learn on. Raises NarratorError where they are not whole."""
+    _stored(folder)
+    joined = PeftModel.from_pretrained(model, folder, is_trainable=True, local_files_only=True)
+    check_adapter(joined, folder)
+    return joined
+
+
+def check_adapter(model: PeftModel, folder: Path) -> None:
+    """Raise NarratorError unless the folder of a checkpoint holds all the adapters of the model, and no others: PEFT
+    would leave those that are missing as they are."""
+    found = _stored(folder)
+    wanted = {name: tuple(tensor.shape) for name, tensor
+              in get_peft_model_state_dict(model, save_embedding_layers=False).items()}
+    lost = sorted(name for name, shape in wanted.items() if found.get(name) != shape)
+    unknown = sorted(set(found) - set(wanted))
+    if lost or unknown:
+        raise _damaged(folder, f"{len(lost)} tensors are missing or of another shape and {len(unknown)} unknown, such "
+                               f"as {[*lost, *unknown][0]}")
+
+
+def _stored(folder: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of the adapters in a checkpoint, by name."""
+    try:
+        with safe_open(folder / ADAPTER_WEIGHTS, "pt") as stored:
+            return {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise _damaged(folder, f"{ADAPTER_WEIGHTS} is missing or cannot be read") from error
+
+
+def _damaged(folder: Path, why: str) -> NarratorError:
+    remedy = "Start the training anew." if folder.name == "best" else \
+        "Remove it and resume: the run goes on from the checkpoint before it."
+    return NarratorError(f"The adapters in {folder} are not whole: {why}. {remedy}")

@@ -65,7 +65,11 @@ class Answers(Dataset):
         return {"ids": ids, "start": start}
 
     def weigh(self, weights: Mapping[str, float]) -> None:
-        """Draw the items of a type of scene in proportion to its weight from now on (1 where none is given)."""
+        """Draw the items of a type of scene in proportion to its weight from now on (1 where none is given); without
+        any weights all are drawn once an epoch."""
+        if not weights:
+            self.shares = None
+            return
         self.shares = np.cumsum([weights.get(self.types[row], 1.0) for row, _ in self.items]).tolist()
 
     @functools.cached_property
