@@ -21,7 +21,7 @@ from training import PRESET, tiny  # noqa: F401
 from narrator.records import NarratorError
 from trainer.__main__ import main
 from trainer.jobs import list_jobs
-from trainer.tab import checks, children, data_sources, starting, starts
+from trainer.tab import checks, children, data_sources, doing_part, starting, starts
 
 
 @pytest.fixture
@@ -80,6 +80,26 @@ def test_the_page_remembers_what_it_has_looked_at(tmp_path: Path) -> None:
     assert not never.clears("key", True) and "all the same" not in never.refused()
     old = checks.Looked(key="key", at=-checks.FRESH_S, errors=0, warnings=0, begins=True)
     assert not old.clears("key", False)
+
+
+def test_a_long_look_says_so_in_the_status_line_and_ever_more_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def look(state: Any, *, quick: bool) -> AsyncGenerator[Any, None]:
+        for done in range(200):
+            await asyncio.sleep(0.001)
+            yield checks.Progress(what="pictures", done=done, total=200) if done % 2 else checks.Progress()
+        yield {"findings": []}
+
+    async def whole() -> list[Any]:
+        return [one async for one in doing_part._looking(doing_part.Doing(), {}, quick=True)]
+
+    monkeypatch.setattr(doing_part.checks, "look", look)
+    monkeypatch.setattr(doing_part, "STILL_S", 0.02)
+    *views, found = asyncio.run(whole())
+    lines = [view[-1] for view in views if isinstance(view[-1], str)]
+    assert found == {"findings": []} and "before the start" in lines[0]
+    assert 2 <= len(lines) <= 7 and all("Still checking after" in line for line in lines[1:])
+    assert all("Stop checking ends it." in line for line in lines[1:])
+    assert any('aria-label="Checked"' in str(view[0]) and "Pictures: 1 of 200" in str(view[0]) for view in views)
 
 
 @pytest.fixture

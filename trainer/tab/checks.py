@@ -24,11 +24,11 @@ FRESH_S = 900.0  # for so long a look at the very same settings and data stands 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far a look is: so many of so many pictures, or whatever it looks at."""
+    """How far a look is: so many of so many pictures, or whatever it looks at; "" while nothing can be counted."""
 
-    what: str
-    done: int
-    total: int
+    what: str = ""
+    done: int = 0
+    total: int = 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -77,9 +77,10 @@ async def look(state: Mapping[str, Any], *, quick: bool) -> AsyncGenerator[Progr
             async for word in told:
                 if isinstance(word, Said):
                     yield _found(word.text)
-                elif far := PROGRESS.fullmatch(word.strip()):
-                    done, total = (int(number.replace(",", "")) for number in far.groups()[1:])
-                    yield Progress(what=far[1], done=done, total=total)
+                    continue
+                far = PROGRESS.fullmatch(word.strip())
+                done, total = (int(number.replace(",", "")) for number in (far.groups()[1:] if far else ("0", "0")))
+                yield Progress(what=far[1] if far else "", done=done, total=total)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

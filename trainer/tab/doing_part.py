@@ -21,7 +21,7 @@ from trainer.tab.runs_part import Runs, opened
 WHOLE = "Checking data and settings; a minute or two …"
 QUICK = "Checking data and settings before the start …"
 LEFT = "The check was stopped. Nothing was started."
-STILL_S = 20.0  # after which a look says, in the status line, that it goes on; the meter is silent
+STILL_S = 20.0  # after which the status line says that a look goes on, then after twice as long; the meter is silent
 TURN = "() => window.training.turn('#train-{}', '#train-{}')"
 SHOW = ("() => { window.training.show('#train-runs'); "
         "window.training.turn('#train-start', '#train-anyway, #train-leave'); }")
@@ -142,15 +142,16 @@ async def _looking(doing: Doing, state: Mapping[str, Any], *, quick: bool
                    ) -> AsyncGenerator[list[Any] | dict[str, Any], None]:
     """Updates while the doctor looks; last, what it found."""
     yield doing.view(status(QUICK if quick else WHOLE, "busy"), findings="", busy=True, anyway=False)
-    told = time.monotonic()
+    begun, still = time.monotonic(), STILL_S
     async with contextlib.aclosing(checks.look(state, quick=quick)) as progress:
         async for one in progress:
             if isinstance(one, dict):
                 yield one
                 continue
-            line = None
-            if time.monotonic() - told > STILL_S:
-                told = time.monotonic()
-                far = f"{one.what} {one.done:,} of {one.total:,}"
-                line = status(f"Still checking: {far}. Stop checking ends it.", "busy")
-            yield doing.view(line, findings=views.looking(one.what, one.done, one.total))
+            line, spent = None, time.monotonic() - begun
+            if spent > still:
+                still *= 2
+                far = f", {one.what} {one.done:,} of {one.total:,}" if one.what else ""
+                line = status(f"Still checking after {spent:.0f} seconds{far}. Stop checking ends it.", "busy")
+            if one.what or line:
+                yield doing.view(line, findings=views.looking(one.what, one.done, one.total) if one.what else None)
