@@ -15,8 +15,10 @@ def test_the_page_hands_the_form_over_whole_or_is_refused() -> None:
     made = form.Form(fresh=lambda: {"draft": starting.start_from(starting.DEFAULT), "rows": ROWS})
     made.state, made.held, made.shown = "state", "held", "shown"
     made.controls, made.picks = dict.fromkeys(("seed", "name"), None), dict.fromkeys(("stages", "data"), None)
-    read = made.read({"state": None, "held": '[7, "mine", "1", null, "0"]'})
+    read = made.read({"state": made.fresh(), "held": '[7, "mine", "1", null, "0"]'})
     assert (read["draft"]["seed"], read["draft"]["name"]) == (7, "mine")
+    empty = made.read({"state": None, "held": '[null, "", "", null, "0"]'})  # pressed before the form was filled
+    assert empty["draft"] == starting.start_from(starting.DEFAULT)
     given = {"state": None, "held": '[7, "mine", "1", {"a": "b"}, "0"]'}
     assert (made.picked(given, "stages"), made.picked(given, "data")) == (1, 0)
     for held in (None, "", "{}", "[7]", '["a"', "[" * 100_000, '"four"', "[1, 2, 3, 4]"):

@@ -275,8 +275,12 @@ def test_steps_and_disk(data: Path) -> None:
     sets, _ = read_sets(config, data, silent)
     assert steps_of(config, sets) == {"learn": 18, "once": 2}  # ceil(16 / 3) x 3; 8 / 4
     assert steps_of(config, []) == {"learn": None, "once": None}
+    limited = dataclasses.replace(config, stages=[dataclasses.replace(stage, steps=7) for stage in config.stages])
+    assert steps_of(limited, sets) == {"learn": 7, "once": 2}
+    counts: dict[str, int | None] = {"learn": 8, "once": None}
+    needed = disk_bytes(config, dict.fromkeys(counts, (4, 10)), counts, cache=5)
     # by hand, 10 parameters, 4 learn: weights 40, checkpoint 72; two and the best, one and the best, one more, bf16
-    assert disk_bytes(config, {"learn": (4, 10), "once": (4, 10)}, cache=5) == (2 * 72 + 40) + (72 + 40) + 72 + 20 + 5
+    assert needed == (2 * 72 + 40) + (72 + 40) + 72 + 20 + 5
     assert disk_finding(1, data / "not" / "yet").level == "ok"
     assert disk_finding(2**70, data).level == "error" and "are free" in disk_finding(2**70, data).what
 

@@ -121,7 +121,8 @@ def test_a_stop_is_quick_and_keeps_every_step(line: Queue, monkeypatch: pytest.M
 def test_the_same_request_twice_and_at_once_is_one_job(line: Queue, tmp_path: Path) -> None:
     preset = tmp_path / "quick.yaml"
     preset.write_text(json.dumps(quick(steps=1000)))
-    start = ("start", preset, "--data-root", tmp_path, "--runs", line.runs, "--checkpoints", tmp_path / "out")
+    start = ("start", "--no-check", preset, "--data-root", tmp_path, "--runs", line.runs, "--checkpoints",
+             tmp_path / "out")
     both = [command(*start, "--request", "7") for _ in range(4)]
     said = {process.communicate(timeout=60)[0].split()[0] for process in both}
     assert len(said) == 1 and [process.returncode for process in both] == [0] * 4
@@ -189,7 +190,7 @@ def test_the_command_line_does_what_the_functions_do(line: Queue, tmp_path: Path
         assert main([*map(str, arguments), "--runs", str(line.runs)]) == code
         return "".join(capsys.readouterr())
 
-    start = ("start", preset, "--data-root", tmp_path, "--checkpoints", tmp_path / "out", "--set")
+    start = ("start", "--no-check", preset, "--data-root", tmp_path, "--checkpoints", tmp_path / "out", "--set")
     a, b, c = (said(*start, f"name={name}").split()[0] for name in "abc")
     line.until_step(line.runs / a, 3)
     listed = {job["id"]: job for job in json.loads(said("list", "--json"))}

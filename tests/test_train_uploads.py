@@ -19,6 +19,7 @@ from test_train_form import own, pack  # noqa: F401
 
 from narrator.records import NarratorError
 from trainer import jobs, queue
+from trainer.__main__ import main
 from trainer.preflight.sets import read_sets
 from trainer.tab import data_sources, kept_uploads, places, starting, starts
 from trainer.tab.data_sources import Source
@@ -169,3 +170,22 @@ def test_the_command_for_several_machines_is_that_of_the_settings(own: Path) -> 
         with pytest.raises(NarratorError, match=says):
             starts.launched(state, kind, machines, processes, host)
     assert yaml.safe_load(starts.as_text(state)[0])["name"] == "my-captioner"  # the file that the commands name
+
+
+def test_the_command_line_prints_what_the_page_writes(own: Path, root: Path, monkeypatch: pytest.MonkeyPatch,  # noqa: F811
+                                                      capsys: pytest.CaptureFixture[str]) -> None:
+    state = starts.first_state(starting.DEFAULT)
+    (own / "my-captioner.yaml").write_text(starts.as_text(state)[0])
+    monkeypatch.chdir(own)
+    several = ("--kind", "fsdp", "--machines", "2", "--processes", "8", "--host", "10.0.0.1")
+    assert main(["launch", "my-captioner.yaml", "--data-root", state["root"], *several]) == 0
+    assert capsys.readouterr().out.splitlines() == starts.launched(state, "fsdp", 2, 8, "10.0.0.1")
+    assert main(["launch", "my-captioner.yaml", "--set", "stages.tune.batch_size=6", "--processes", "3"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.endswith("--num_processes 3 -m trainer run my-captioner.yaml --set stages.tune.batch_size=6")
+    for flags, says in ((("--processes", "5"), "cannot be dealt out to 5 processes"),
+                        (("--machines", "many"), "--machines must be a whole number from 1"),
+                        (("--machines", "nan"), "--machines must be a whole number from 1"),
+                        (("--host", "a;b"), "needs a name or an address"), (("--kind", "tpu"), "There are: gpus")):
+        assert main(["launch", "my-captioner.yaml", *flags]) == 2
+        assert says in capsys.readouterr().err

@@ -1,5 +1,5 @@
 """The command line: `python -m trainer prepare | run | start | list | stop | resume | queue | logs | remove | doctor |
-dev`.
+launch | dev`.
 
 Exit codes: 0 done; 2 an error that a person can mend, told in one sentence on stderr; 3 stopped, to be resumed;
 130 left by Ctrl-C.
@@ -13,10 +13,24 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from narrator.records import NarratorError
-from trainer.commands import dev, doctor, listing, logs, prepare, remove, resume, run, start, stop, waiting
+from trainer.commands import (
+    dev,
+    doctor,
+    launching,
+    listing,
+    logs,
+    prepare,
+    remove,
+    resume,
+    run,
+    start,
+    stop,
+    waiting,
+)
 
 COMMANDS = {"prepare": prepare, "run": run, "start": start, "list": listing, "stop": stop, "resume": resume,
-            "queue": waiting, "logs": logs, "remove": remove, "doctor": doctor, "dev": dev}
+            "queue": waiting, "logs": logs, "remove": remove, "doctor": doctor,
+            "launch": launching, "dev": dev}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -48,8 +48,17 @@ def card(config: TrainingConfig, final: Scores, stages: list[dict[str, Any]], co
         *_table(kind.shown, final, stages, base or {}), "", *([more, ""] if more else []),
         "## How it was made", "", "```console", command, "```", "",
         "| stage | objective | steps | minutes |", "| --- | --- | --- | --- |", *steps, "",
-        f"The dev sets chose the best weights of each stage ({kind.best_by}) and served for this report, "
+        f"The dev sets chose the best weights of each stage ({_best_by(config)}) and served for this report, "
         "for nothing else.", ""])
+
+
+def _best_by(config: TrainingConfig) -> str:
+    """What chose the best weights, in words: the recipe's own score, and of some stages another one."""
+    kind = RECIPES[config.recipe]
+    chosen = [f"in {stage.name} {kind.shown.get(stage.metric, stage.metric)}"
+              for stage in config.stages if stage.metric]
+    own = [] if all(stage.metric for stage in config.stages) else [kind.best_by]
+    return ", ".join([*own, *chosen])
 
 
 def _evaluations(config: TrainingConfig, command: str) -> list[str]:

@@ -49,11 +49,11 @@ def state_of(checkpoint: Path | None) -> dict[str, Any]:
     return state
 
 
-def owes_evaluation(state: Mapping[str, Any], every: int) -> bool:
+def owes_evaluation(state: Mapping[str, Any], every: int, steps: int) -> bool:
     """Whether the run was stopped after the step of an evaluation, and before that evaluation was over."""
     step = state["global_step"]
-    return step > 0 and step % every == 0 and not any(row.get("step") == step and "eval_score" in row
-                                                      for row in state["log_history"])
+    due = step > 0 and (step % every == 0 or step >= steps)
+    return due and not any(row.get("step") == step and "eval_score" in row for row in state["log_history"])
 
 
 def is_over(state: Mapping[str, Any], steps: int, patience: int) -> bool:

@@ -12,6 +12,11 @@ from narrator.records import NarratorError
 
 RECIPES = ("encoder_decoder", "causal_lm", "projector_lm", "image_gpt", "hub_vlm")
 OBJECTIVES = ("language", "caption", "self_critical", "distill", "answer", "picture_tokens")
+SCHEDULES = ("cosine", "linear", "constant")
+METRICS = {  # of each recipe: the scores of an evaluation that can choose the best weights
+    "encoder_decoder": ("cider_d", "bleu_4", "rouge_l"), "hub_vlm": ("cider_d", "bleu_4", "rouge_l"),
+    "causal_lm": ("loss_answer", "loss_everything", "perplexity", "cider_d"), "projector_lm": ("accuracy", "cider_d"),
+    "image_gpt": ("accuracy", "top_3_accuracy", "class_loss", "lm_loss")}
 _CAPTIONER = ("encoder_decoder",)
 _PROMPTED = ("causal_lm",)
 _SEEING = ("encoder_decoder", "projector_lm")
@@ -48,6 +53,8 @@ class Stage:
     repeat: bool = knob(
         True, says="Whether sets are repeated as `data` says; if not, each picture is seen once an epoch.")
     epochs: float = knob(1.0, unit="passes over the data", low=0.0, high=1000, says="How long the stage lasts.")
+    steps: int | None = knob(None, unit="steps", low=1, high=100_000_000,
+                             says="The stage ends after so many, if its passes take more; empty for all of these.")
     batch_size: int = knob(48, unit="pictures", low=1, high=4096,
                            says="Pictures in a step, each with all its captions.")
     learning_rate: float = knob(4e-4, unit="per step", low=1e-8, high=0.1, says="Peak step size of the decoder.")
@@ -57,6 +64,8 @@ class Stage:
     language_learning_rate: float = knob(2e-4, unit="per step", low=0.0, high=0.1,
                                          says="Peak step size of the language model behind a projector.")
     warmup: float = knob(0.05, unit="share of the steps", low=0.0, high=1.0, says="Steps in which the step size rises.")
+    schedule: str = knob("cosine", choices=SCHEDULES,
+                         says="How the step size falls after it has risen: in a half wave to 0, straight to 0, or not.")
     weight_decay: float = knob(0.01, low=0.0, high=1.0, says="AdamW's weight decay, on matrices only.")
     label_smoothing: float = knob(0.1, low=0.0, high=0.9, says="Share of the target spread over all words.")
     max_grad_norm: float = knob(1.0, low=0.001, high=1000, says="Gradients are clipped to this norm.")
@@ -71,7 +80,12 @@ class Stage:
         "prompts learns to keep to what it is asked about."))
     evaluations: int = knob(4, unit="times", low=1, high=1000,
                             says="Evaluations on dev (and checkpoints) in the stage.")
+    evaluate_every: int | None = knob(None, unit="steps", low=1, high=100_000_000, says=(
+        "Instead of `evaluations`: one (and a checkpoint) after each so many, and at the end; empty for those."))
     patience: int = knob(3, unit="evaluations", low=1, high=1000, says="Stop after this many without a better one.")
+    metric: str = knob("", says=(
+        "The score that chooses the best weights and stops early, such as cider_d; empty for the recipe's own. "
+        + "; ".join(f"{recipe}: {', '.join(names)}" for recipe, names in METRICS.items()) + "."))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -241,6 +255,11 @@ def _check_recipe(config: TrainingConfig, where: str) -> None:
                 and getattr(config, name) != getattr(defaults, name):
             raise NarratorError(f"{where}: '{name}' is not a setting of the recipe {config.recipe}, only of "
                                 f"{', '.join(declared.recipes)}. Leave it out.")
+    for stage in config.stages:
+        if stage.metric and stage.metric not in METRICS[config.recipe]:
+            raise NarratorError(f"{where}, stages '{stage.name}': 'metric' must be one of "
+                                f"{', '.join(METRICS[config.recipe])} with the recipe {config.recipe}, or empty for "
+                                f"its own, not {stage.metric!r}.")
 
 
 def check_name(name: str, where: str) -> None:

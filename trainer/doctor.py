@@ -19,11 +19,12 @@ from trainer.preflight.lengths import length_findings
 from trainer.preflight.pictures import look_at, spread
 from trainer.preflight.sets import DataSet, read_sets
 from trainer.preflight.sizes import disk_bytes, disk_finding, steps_of
+from trainer.run import evaluations_of
 
 _GIB = 2**30
 _HELD = {"none": 4.0, "8bit": 1.0, "4bit": 0.6}  # bytes a frozen weight, its scales included
 SAMPLES = 8
-PICTURES = 20_000  # that are opened; of more, so many evenly from first to last
+PICTURES, FEWER = 20_000, 2_000  # that are opened, and by a quick look; of more, so many evenly from first to last
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,10 +42,12 @@ class StageSize:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Report:
-    """findings: errors first. samples: {"image": path or None, "texts", "prompt"}. memory_bytes: measured, else
-    estimated; seconds: of the whole run, None where no dry run was made. stages is empty where the base is nowhere."""
+    """findings: errors first. begins: whether the run could begin at all, though perhaps to no good end. samples:
+    {"image": path or None, "texts", "prompt"}. memory_bytes: measured, else estimated; seconds: of the whole run, None
+    where no dry run was made. stages is empty where the base is nowhere."""
 
     findings: list[Finding]
+    begins: bool
     samples: list[dict[str, Any]]
     stages: list[StageSize]
     memory_bytes: int | None
@@ -53,8 +56,9 @@ class Report:
 
 
 def check(config: TrainingConfig, root: Path, tell: Tell, *, quick: bool = False, runs: Path = Path("runs"),
-          most_pictures: int = PICTURES) -> Report:
-    """Everything that can be known before a start. quick: without the dry run. runs: where the run would stand.
+          most_pictures: int | None = None) -> Report:
+    """Everything that can be known before a start. quick: without the dry run, and by fewer pictures. runs: where the
+    run would stand.
 
     `tell` hears of the progress, and may raise to end it: nothing is left of it then.
     """
@@ -62,7 +66,8 @@ def check(config: TrainingConfig, root: Path, tell: Tell, *, quick: bool = False
     findings += base_findings(config, root)
     sound = not any(finding.level == "error" for finding in findings)
     if config.recipe in ("encoder_decoder", "projector_lm", "hub_vlm"):
-        findings += _pictures(sets, tell, most_pictures)
+        looked, some = _pictures(sets, tell, most_pictures or (FEWER if quick else PICTURES))
+        findings, sound = findings + looked, sound and some
     if config.recipe == "causal_lm":
         findings += scene_findings(sets)
     if config.recipe != "image_gpt":
@@ -82,7 +87,7 @@ def check(config: TrainingConfig, root: Path, tell: Tell, *, quick: bool = False
     disk = _disk(config, stages, sets, measured)
     if disk is not None:
         findings.append(disk_finding(disk, runs))
-    return Report(findings=ordered(dict.fromkeys(findings)), samples=samples(sets),
+    return Report(findings=ordered(dict.fromkeys(findings)), begins=sound, samples=samples(sets),
                   stages=[_timed(one, measured) for one in stages], disk_bytes=disk,
                   memory_bytes=measured.memory or _estimate(stages), seconds=_seconds(config, stages, sets, measured))
 
@@ -136,8 +141,7 @@ def told(config: TrainingConfig, report: Report) -> str:
         steps = "its data is not here" if one.steps is None else f"{one.steps:,} steps"
         lines.append(f"  {one.stage}: {one.trainable:,} of {one.total:,} parameters learn "
                      f"({100 * one.trainable / one.total:.2f} %), about {one.memory_gib:.1f} GiB of memory, {steps}")
-    for finding in report.findings:
-        lines.append(f"{finding.level}: {finding.what} {finding.remedy}".rstrip())
+    lines += map(line_of, report.findings)
     counted = {level: sum(finding.level == level for finding in report.findings) for level in ("error", "warning")}
     summary = ", ".join(f"{count} {level}{'s' * (count != 1)}" for level, count in counted.items())
     if report.seconds is not None:
@@ -145,20 +149,27 @@ def told(config: TrainingConfig, report: Report) -> str:
     return "\n".join([*lines, f"{summary}."])
 
 
+def line_of(finding: Finding) -> str:
+    """ "warning: What was found. What to do about it." """
+    return f"{finding.level}: {finding.what} {finding.remedy}".rstrip()
+
+
 def plain(report: Report) -> dict[str, Any]:
     """The report as JSON holds it."""
     return dataclasses.asdict(report)
 
 
-def _pictures(sets: Sequence[DataSet], tell: Tell, most: int) -> list[Finding]:
+def _pictures(sets: Sequence[DataSet], tell: Tell, most: int) -> tuple[list[Finding], bool]:
+    """(findings, whether one of them can be opened)"""
     paths = list(dict.fromkeys(item.example.image for one in sets for item in one.items
                                if item.example.image is not None))
     looked = spread(paths, most)
-    found = picture_findings(sets, look_at(looked, tell))
+    marks = look_at(looked, tell)
+    found = picture_findings(sets, marks)
     if len(looked) < len(paths):
         found.append(Finding(level="ok", what=f"{len(looked):,} of {len(paths):,} pictures were opened.",
-                             remedy="Raise --pictures to look at more."))
-    return found
+                             remedy="A check on demand opens more; in a terminal `trainer doctor --pictures N`."))
+    return found, not marks or not all(isinstance(mark, NarratorError) for mark in marks.values())
 
 
 def _disk(config: TrainingConfig, stages: Sequence[StageSize], sets: Sequence[DataSet], measured: Measured
@@ -166,7 +177,8 @@ def _disk(config: TrainingConfig, stages: Sequence[StageSize], sets: Sequence[Da
     if not stages:
         return None
     cache = max((each for _, each in measured.features.values()), default=0) * _shown(sets)
-    return disk_bytes(config, {one.stage: (one.trainable, one.total) for one in stages}, cache)
+    return disk_bytes(config, {one.stage: (one.trainable, one.total) for one in stages},
+                      {one.stage: one.steps for one in stages}, cache)
 
 
 def _shown(sets: Sequence[DataSet]) -> int:
@@ -191,7 +203,7 @@ def _seconds(config: TrainingConfig, stages: Sequence[StageSize], sets: Sequence
     for stage, one in zip(config.stages, stages, strict=True):
         total += measured.steps[stage.name] * (one.steps or 0) + measured.features[stage.name][0] * _shown(sets)
         if stage.objective != "language":
-            total += (stage.evaluations + config.eval_beams) * held * measured.answer_s
+            total += (evaluations_of(stage, one.steps or 0) + config.eval_beams) * held * measured.answer_s
     return round(total, 3)
 
 

@@ -8,7 +8,7 @@ import torch
 
 from narrator.metrics.scores import caption_scores
 from narrator.pictures import open_picture
-from narrator.records import Example, Score
+from narrator.records import Example, NarratorError, Score
 from narrator.settings import GenerationSettings
 from narrator.wording import joined, tidy
 
@@ -32,6 +32,19 @@ def overall(scores: Mapping[str, Mapping[str, Score]], sets: Mapping[str, Sequen
     """One figure for early stopping of a describer: CIDEr-D, the sets weighted by their pictures."""
     total = sum(len(examples) for examples in sets.values())
     return sum(scores[name]["cider_d"].value * len(examples) for name, examples in sets.items()) / total
+
+
+def by_metric(scores: Mapping[str, Mapping[str, Score]], sets: Mapping[str, Sequence[Example]], metric: str) -> float:
+    """The metric's mean over the sets that have it, weighted by their examples; negated where lower is better. Raises
+    NarratorError where none has it."""
+    found = {name: of_set[metric] for name, of_set in scores.items() if metric in of_set}
+    total = sum(len(sets[name]) for name in found)
+    if not total:
+        known = ", ".join(sorted({name for of_set in scores.values() for name in of_set}))
+        raise NarratorError(f"The held-out examples have no score '{metric}'. They have: {known}. Set 'metric' to one "
+                            "of the recipe's that is among them, or leave it empty.")
+    return sum((one.value if one.higher_is_better else -one.value) * len(sets[name])
+               for name, one in found.items()) / total
 
 
 def plain(scores: Mapping[str, Mapping[str, Score]]) -> dict[str, dict[str, dict[str, float]]]:

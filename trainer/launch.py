@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,19 @@ KINDS = {"gpus": "a whole model on each GPU", "fsdp": "the model in parts over t
          "deepspeed": "optimiser and gradients in parts over the GPUs (DeepSpeed ZeRO-2)",
          "cpu": "a whole model in each process, without GPUs"}
 HOST, PORT = "FIRST-MACHINE", 29500
+MOST = 4096  # machines, and processes on each
+HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?")
+
+
+def counted(name: str, given: float | str | None) -> int:
+    """A number of machines, or of processes on each. Raises NarratorError for what is none."""
+    try:
+        count = float(given if given is not None else "")
+    except ValueError:
+        count = 0.0
+    if count != count or count not in range(1, MOST + 1):
+        raise NarratorError(f"{name} must be a whole number from 1 to {MOST:,}. Correct it.")
+    return int(count)
 
 
 def launch_commands(config: TrainingConfig, training: Sequence[str], *, kind: str = "gpus", machines: int = 1,
@@ -23,8 +37,12 @@ def launch_commands(config: TrainingConfig, training: Sequence[str], *, kind: st
     kind: one of KINDS. processes: on each machine. host: name or address of the first machine, which the others reach
     at PORT. Data, runs/ and checkpoints/ must lie on a disk that all machines share, at the same path.
     Raises NarratorError where the batches of a stage cannot be dealt out evenly, or adapters on quantised weights
-    would be put in parts.
+    would be put in parts, and for a host that is no name or address.
     """
+    host = host.strip()
+    if not HOST_NAME.fullmatch(host):
+        raise NarratorError("The first machine needs a name or an address that the others reach it by, such as "
+                            "10.0.0.1. Correct it.")
     if kind not in KINDS:
         raise NarratorError(f"There is no way '{kind}' to train in several processes. There are: {', '.join(KINDS)}.")
     if kind in ("fsdp", "deepspeed") and config.quantize != "none":

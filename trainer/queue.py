@@ -45,7 +45,7 @@ def submit(config: Mapping[str, Any], places: Mapping[str, Any], *, runs: Path, 
     whole = {"command": "", "strict": False, **places,
              **{key: str(Path(places[key]).resolve()) for key in ("data_root", "out")}}
     with turn(runs):
-        folder = _of_request(runs, request)
+        folder = of_request(runs, request)
         if folder is None:
             wish = {REQUEST: json.dumps({"request": request}) + "\n"} if request is not None else {}
             folder = jobs.create_job(name, config, runs, whole, {QUEUED: _wait(_end(runs), time.time()), **wish})
@@ -53,7 +53,7 @@ def submit(config: Mapping[str, Any], places: Mapping[str, Any], *, runs: Path, 
     return job_state(folder)
 
 
-def _of_request(runs: Path, request: str | None) -> Path | None:
+def of_request(runs: Path, request: str | None) -> Path | None:
     """The run that was made for this request, if there is one."""
     for path in runs.glob(f"[!.]*/{REQUEST}") if request is not None else ():
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):  # damaged, or removed meanwhile

@@ -20,7 +20,8 @@ from trainer.together import Stopped
 if TYPE_CHECKING:
     from trainer.samples import Samples  # torch
 
-__all__ = ["Run", "Silent", "Stopped", "check_shared", "show_progress", "stage_steps", "stop_on_signals"]
+__all__ = ["Run", "Silent", "Stopped", "check_shared", "evaluations_of", "show_progress", "stage_steps",
+           "steps_between", "stop_on_signals"]
 
 
 class Silent:
@@ -77,10 +78,22 @@ def check_shared(config: TrainingConfig) -> None:
 
 
 def stage_steps(stage: Stage, recipe: Any) -> int:
-    """Steps of a stage: a whole number for each evaluation."""
+    """Steps of a stage, `steps` at most; where its evaluations are counted, a whole number for each of them."""
     size = recipe.size(stage)
     steps = math.ceil(size / stage.batch_size) * stage.epochs if size else 0
-    return max(1, round(steps / stage.evaluations)) * stage.evaluations if steps else 0
+    parts = 1 if stage.evaluate_every else stage.evaluations
+    whole = max(1, round(steps / parts)) * parts if steps else 0
+    return min(whole, stage.steps or whole)
+
+
+def steps_between(stage: Stage, steps: int) -> int:
+    """Steps from one evaluation of the stage to the next one, which is at its end if there are fewer left."""
+    return max(1, min(steps, stage.evaluate_every or math.ceil(steps / stage.evaluations)))
+
+
+def evaluations_of(stage: Stage, steps: int) -> int:
+    """How many evaluations a stage of so many steps has."""
+    return math.ceil(steps / steps_between(stage, steps))
 
 
 @contextlib.contextmanager

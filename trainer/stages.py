@@ -22,12 +22,14 @@ from trainer import jobs, together
 from trainer.checkpoints import catch_up, is_over, last_whole_checkpoint, owes_evaluation, state_of
 from trainer.config import Stage
 from trainer.draws import Batches, Epochs, as_made
-from trainer.evaluation import plain
+from trainer.evaluation import by_metric, plain
 from trainer.recipes import RECIPES
 from trainer.recipes.lora import check_adapter
 from trainer.recipes.saving import check_whole
-from trainer.run import Run, Stopped, stage_steps
+from trainer.run import Run, Stopped, stage_steps, steps_between
 from trainer.watch import Watch
+
+SCHEDULERS = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}  # as transformers calls them
 
 
 def learn(run: Run, stage: Stage, model: Any, steps: int) -> Any:
@@ -35,7 +37,7 @@ def learn(run: Run, stage: Stage, model: Any, steps: int) -> Any:
     home = run.home(stage)
     ended, checkpoint = home / "ended.json", together.first(lambda: last_whole_checkpoint(home))
     state = state_of(checkpoint)
-    owes = stage.objective != "language" and owes_evaluation(state, steps // stage.evaluations)
+    owes = stage.objective != "language" and owes_evaluation(state, steps_between(stage, steps), steps)
     if not ended.exists() and (owes or not is_over(state, steps, stage.patience)):
         model.eval()
         with together.ahead():
@@ -162,7 +164,7 @@ class StageTrainer(Trainer):
             raise
         finally:
             run.in_step = self.is_in_train
-        metrics = {"eval_score": together.first(lambda: run.recipe.overall(scores, run.dev))}
+        metrics = {"eval_score": together.first(lambda: self._overall(scores))}
         step = run.offset + self.state.global_step
         run.events.append("evaluation", stage=self.stage.name, step=step, scores=plain(scores), samples=samples,
                           **self._judged(scores, metrics["eval_score"]))
@@ -175,12 +177,17 @@ class StageTrainer(Trainer):
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
+    def _overall(self, scores: dict[str, dict[str, Score]]) -> float:
+        """One figure, higher is better: of the stage's `metric`, else the recipe's own."""
+        run, metric = self.run_, self.stage.metric
+        return by_metric(scores, run.dev, metric) if metric else float(run.recipe.overall(scores, run.dev))
+
     def _judged(self, scores: dict[str, dict[str, Score]], score: float) -> dict[str, Any]:
         """What chose the best weights: score (higher is better), best_score of the stage, best (whether it is this),
         metric (its name), value (as it is read: of a loss, lower is better) and higher_is_better."""
         before = self.state.best_metric
         best = before is None or score > before
-        key, title = judged_by(self.run_)
+        key, title = judged_by(self.run_, self.stage)
         higher = all(found[key].higher_is_better for found in scores.values() if key in found)
         return {"score": score, "best": best, "best_score": score if best else before, "metric": title,
                 "value": score if higher else -score, "higher_is_better": higher}
@@ -195,10 +202,10 @@ def _begin_worker(seed: Callable[[int], None] | None, run: int, number: int) -> 
         seed(number)
 
 
-def judged_by(run: Run) -> tuple[str, str]:
+def judged_by(run: Run, stage: Stage) -> tuple[str, str]:
     """(the score that chooses the best weights of the stage, its name as people know it)."""
     shown = RECIPES[run.config.recipe].shown
-    key = run.recipe.judged_by or next(iter(shown))
+    key = stage.metric or run.recipe.judged_by or next(iter(shown))
     return key, shown[key]
 
 
@@ -228,14 +235,16 @@ def _arguments(run: Run, stage: Stage) -> TrainingArguments:
     """The stage's settings in transformers' words. Without pictures there is nothing to evaluate on: the last is
     kept."""
     steps, pictures, gpu = stage_steps(stage, run.recipe), stage.objective != "language", torch.cuda.is_available()
+    every = steps_between(stage, steps)
     shared = {} if together.count() == 1 else {  # each batch is dealt out: the same steps as in one process
         "accelerator_config": {"split_batches": True}, "ddp_find_unused_parameters": True}
     return TrainingArguments(
         output_dir=str(run.home(stage)), max_steps=steps, per_device_train_batch_size=stage.batch_size,
-        learning_rate=stage.learning_rate, lr_scheduler_type="cosine", warmup_steps=round(steps * stage.warmup),
+        learning_rate=stage.learning_rate, lr_scheduler_type=SCHEDULERS[stage.schedule],
+        warmup_steps=round(steps * stage.warmup),
         max_grad_norm=stage.max_grad_norm, seed=run.config.seed, logging_steps=1, logging_nan_inf_filter=False,
-        report_to=["tensorboard"], eval_strategy="steps" if pictures else "no", eval_steps=steps // stage.evaluations,
-        save_strategy="steps", save_steps=steps // stage.evaluations, save_total_limit=2,
+        report_to=["tensorboard"], eval_strategy="steps" if pictures else "no", eval_steps=every,
+        save_strategy="steps", save_steps=every, save_total_limit=2,
         load_best_model_at_end=pictures, metric_for_best_model="eval_score", greater_is_better=True,
         dataloader_num_workers=run.config.workers if stage.train_encoder else 0, remove_unused_columns=False,
         restore_callback_states_from_checkpoint=True, disable_tqdm=True, use_cpu=not gpu, dataloader_pin_memory=gpu,

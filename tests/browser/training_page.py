@@ -141,8 +141,7 @@ class Train:
         self.settle()
 
     def settle(self) -> None:
-        """Wait until what the opened tab asked for has come, its first look at the newest run included, which says how
-        that stands: it would take the place of what the first press says."""
+        """Wait until what the opened tab asked for has come: the form as it is filled, and the newest run."""
         calm = 0
         while calm < 3:
             self.page.wait_for_timeout(100)

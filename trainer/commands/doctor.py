@@ -22,9 +22,10 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting, as for run")
     parser.add_argument("--data-root", help="folder of the data sets (else the run's own, NARRATOR_DATA, or data/)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs, for the disk it is on")
-    parser.add_argument("--quick", action="store_true", help="no dry run: memory is estimated, time is not told")
-    parser.add_argument("--pictures", type=int, default=20_000, metavar="N",
-                        help="open at most so many, evenly from first to last (20000)")
+    parser.add_argument("--quick", action="store_true",
+                        help="what `start` does first: fewer pictures, no dry run, memory estimated, time not told")
+    parser.add_argument("--pictures", type=int, metavar="N",
+                        help="open at most so many, evenly from first to last (20000; with --quick 2000)")
     parser.add_argument("--json", action="store_true", help="as JSON")
 
 
@@ -50,12 +51,12 @@ def _look(options: argparse.Namespace) -> int:
     except NarratorError as error:
         print(f"trainer: {error}", file=sys.stderr)  # the model can be counted without its data
         root = Path(named or "data")
-    report = check(config, root, _Teller(), quick=options.quick, runs=options.runs, most_pictures=options.pictures)
+    report = check(config, root, Teller(), quick=options.quick, runs=options.runs, most_pictures=options.pictures)
     print(json.dumps(plain(report)) if options.json else told(config, report))
     return 0
 
 
-class _Teller:
+class Teller:
     """Progress on standard error, a line a second at most."""
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ from narrator.hub.pulling import size
 from trainer.config import Stage, TrainingConfig
 from trainer.preflight.findings import Finding
 from trainer.preflight.sets import DataSet
-from trainer.run import stage_steps
+from trainer.run import evaluations_of, stage_steps
 
 KEPT = 2  # checkpoints of a stage: the best and the last; a third while it is being written
 ADAPTERS_ALONE = ("causal_lm", "hub_vlm")  # recipes that save nothing else where `lora` is set
@@ -47,11 +47,13 @@ def items_of(config: TrainingConfig, sets: Sequence[DataSet], stage: Stage) -> i
     return sum(times[id(one)] * len(one.items) for one in learned)
 
 
-def disk_bytes(config: TrainingConfig, counts: Mapping[str, tuple[int, int]], cache: int = 0) -> int:
+def disk_bytes(config: TrainingConfig, counts: Mapping[str, tuple[int, int]], steps: Mapping[str, int | None],
+               cache: int = 0) -> int:
     """What a run leaves and needs at its fullest: of each stage its checkpoints (float32 weights and AdamW's two
     moments) and its best weights, one checkpoint more while it is written, the variant in 16 bits, and features.
 
-    counts: stage -> (parameters that learn, all). cache: bytes of the features of a stage.
+    counts: stage -> (parameters that learn, all). steps: stage -> its steps, None where that is not known. cache:
+    bytes of the features of a stage.
     """
     alone = config.lora is not None and config.recipe in ADAPTERS_ALONE
     whole, largest, variant = 0, 0, 0
@@ -59,7 +61,9 @@ def disk_bytes(config: TrainingConfig, counts: Mapping[str, tuple[int, int]], ca
         learning, total = counts[stage.name]
         weights = 4 * (learning if alone else total)
         checkpoint = weights + 8 * learning
-        whole += min(KEPT, stage.evaluations) * checkpoint + weights
+        known = steps.get(stage.name)
+        kept = stage.evaluations if known is None else evaluations_of(stage, known)
+        whole += min(KEPT, kept) * checkpoint + weights
         largest, variant = max(largest, checkpoint), weights // 2
     return whole + largest + variant + cache
 

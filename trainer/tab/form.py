@@ -53,9 +53,10 @@ class Form:
 
     def read(self, given: Mapping[Any, Any]) -> dict[str, Any]:
         """The state with what the widgets hold now. Values that were handed over before the form was filled anew, as of
-        a second choice that follows at once, are of another row, or other settings: the state stays as it is."""
+        a second choice that follows at once, are of another row, or other settings: the state stays as it is. So it
+        does while the tab has just been opened, and the widgets show nothing yet."""
         state, values = dict(given[self.state] or self.fresh()), self._values(given)
-        if str(values[-1]) != str(state.get("filled", 0)):
+        if not given[self.state] or str(values[-1]) != str(state.get("filled", 0)):
             return state
         return state | {"draft": take(state["draft"], state["rows"], dict(zip(self.controls, values, strict=False)))}
 

@@ -17,6 +17,7 @@ from narrator.ui.limits import alone
 from narrator.ui.work import LATEST, QUIETLY, quietly
 from trainer.tab import data_sources as sources
 from trainer.tab import starts, views
+from trainer.tab.doing_part import Doing, doing_part
 from trainer.tab.form import Form, first_controls, further_controls
 from trainer.tab.several_part import several_part
 from trainer.tab.starting import DEFAULT, start_from, summary
@@ -50,10 +51,7 @@ class New:
     hub: list[Any] = dataclasses.field(default_factory=list)  # name, split to learn from, held-out split, limit
     fetch: Any = None
     found: Any = None
-    check: Any = None
-    leave: Any = None
-    start: Any = None
-    findings: Any = None
+    doing: Doing = dataclasses.field(default_factory=Doing)
     text_part: Any = None
     follow: Any = None  # pressed by the page when a setting changes while YAML and command are in sight
     yaml: Any = None
@@ -78,11 +76,7 @@ def new_part(line: Any) -> New:
     new.about = gr.HTML(_about(start_from(DEFAULT)), elem_id="train-about", elem_classes="flat")
     _data(new)
     first_controls(new.form)
-    with gr.Row(elem_id="train-doing"):
-        new.start = gr.Button("Start training", variant="primary", elem_id="train-start", scale=2, min_width=150)
-        new.check = gr.Button("Check first", elem_id="train-check", scale=1, min_width=110)
-        new.leave = gr.Button("Stop checking", elem_id="train-leave", scale=1, min_width=110, visible=False)
-    new.findings = gr.HTML("", elem_id="train-findings", elem_classes="flat")
+    new.doing = doing_part()
     with gr.Accordion("All settings", open=False, elem_id="train-all"):
         further_controls(new.form)
     _text(new)
@@ -162,7 +156,6 @@ def _wire(new: New) -> None:
        "The settings are those of the file.")
     _wire_upload(new, outputs)
     _wire_text(new)
-    _wire_check(new)
 
 
 def _wire_source(new: New, on: Callable[..., Any]) -> None:
@@ -240,36 +233,6 @@ def _wire_text(new: New) -> None:
     form.after(new.follow.click)(follow, shown, text, queue=False, **LATEST)
     form.after(new.save_yaml.click)(follow, shown, text, queue=False, **QUIETLY).then(
         None, [new.yaml, form.controls["name"]], None, js=SAVE, **QUIETLY)
-
-
-def _wire_check(new: New) -> None:
-    import gradio as gr
-
-    form, asked = new.form, (new.check, new.leave)
-
-    async def check(given: Mapping[Any, Any]) -> Any:
-        yield gr.skip(), status("Checking data and settings; a minute or two …", "busy"), *_buttons(asked, True)
-        try:
-            found = await starts.check(form.read(given))
-        except NarratorError as error:
-            yield gr.skip(), status(str(error), "error"), *_buttons(asked, False)
-        except Exception as error:
-            yield gr.skip(), unexpected(error), *_buttons(asked, False)
-            raise
-        else:
-            yield views.findings(found), status(*starts.check_line(found)), *_buttons(asked, False)
-
-    event = form.after(new.check.click)(check, form.inputs(), [new.findings, new.status, *asked], concurrency_limit=2,
-                                        concurrency_id="train-check", trigger_mode="once", **QUIETLY)
-    new.leave.click(None, cancels=[event], **QUIETLY).then(
-        lambda: (status("The check was stopped.", "stopped"), *_buttons(asked, False)), None, [new.status, *asked],
-        queue=False, **QUIETLY)
-
-
-def _buttons(asked: tuple[Any, Any], busy: bool) -> tuple[Any, Any]:
-    import gradio as gr
-
-    return gr.Button(visible=not busy), gr.Button(visible=busy)
 
 
 def _choose_source(state: dict[str, Any], kind: str) -> dict[str, Any]:

@@ -7,12 +7,12 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from narrator.records import NarratorError
 from narrator.ui.accessibility import status
-from narrator.ui.work import QUIETLY, quietly
-from trainer.tab import places, runs, starts
+from narrator.ui.work import quietly
+from trainer.tab import places, runs
+from trainer.tab.doing_part import wire_doing
 from trainer.tab.new_part import New, new_part
-from trainer.tab.runs_part import Runs, opened, runs_part, wire_runs
+from trainer.tab.runs_part import runs_part, wire_runs
 
 TITLE = "Train"
 HERE = Path(__file__).parent
@@ -41,7 +41,7 @@ def train_tab(tab: Any, narrate_with: NarrateWith) -> None:
             watched = runs_part(line)
     tab.select(lambda state: first_filled(new, state), new.form.state, new.form.outputs(), queue=False, **quietly(line))
     wire_runs(watched, tab, on)
-    _wire_start(new, watched)
+    wire_doing(new.doing, new.form, watched)
     narrate_with(watched.buttons["narrate"], watched.choice, runs.made_by)
 
 
@@ -52,24 +52,6 @@ def first_filled(new: New, state: Mapping[str, Any] | None) -> list[Any]:
     if state:
         return [gr.skip()] * len(new.form.outputs())
     return new.form.filled(new.form.fresh())
-
-
-def _wire_start(new: New, watched: Runs) -> None:
-    import gradio as gr
-
-    form = new.form
-    outputs = [form.state, *watched.outputs()]
-
-    def start(given: Mapping[Any, Any]) -> list[Any]:
-        state = form.read(given)
-        try:
-            job = starts.start(state)
-        except NarratorError as error:
-            return [state, status(str(error), "error"), *[gr.skip()] * (len(outputs) - 2)]
-        return [state, runs.begun(job), *opened(watched, job.id)[1:]]
-
-    form.after(new.start.click)(start, form.inputs(), outputs, trigger_mode="once", **quietly(watched.status)).then(
-        None, js="() => window.training.show('#train-runs')", **QUIETLY)
 
 
 def dressed(look: Mapping[str, Any]) -> dict[str, Any]:

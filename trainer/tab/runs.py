@@ -90,13 +90,14 @@ def standing(job: Job, found: Watch) -> str:
     return status(*sentences.get(job.state, (f"{name}: {job.state}.", "ready")))
 
 
-def begun(job: Job) -> str:
-    """The status line of a run that has just been asked for."""
+def begun(job: Job, minded: str = "") -> str:
+    """The status line of a run that has just been asked for. minded: a sentence more."""
     name = views.title(job.id)
     others = [other for other in list_jobs(runs_folder()) if other.state in LIVE and other.id != job.id]
     if job.state == "queued" and others:
-        return status(f"{name} waits: number {job.position or 1} in the queue. It begins by itself.", "done")
-    return status(f"{name} is started. It goes on when this page is closed.", "done")
+        place = f"number {job.position or 1} in the queue"
+        return status(f"{name} waits: {place}. It begins by itself. {minded}".strip(), "done")
+    return status(f"{name} is started. It goes on when this page is closed. {minded}".strip(), "done")
 
 
 def title_of(job: Job) -> str:

@@ -22,6 +22,7 @@ BUTTONS = {"stop": "Stop", "resume": "Resume", "earlier": "Earlier", "later": "L
            "remove": "Remove …"}
 KEEP = "(run) => window.training.keep(run)"
 ASKED_FOR = "(run, seen) => [window.training.asked() || run, seen]"
+UNLESS_SAID = "(words, line) => window.training.opening(words, line)"
 GO_ON = "() => window.training.goOn('#train-actions button')"
 PLAY = "() => window.training.play()"
 LOOK = "() => window.training.look()"
@@ -48,6 +49,7 @@ class Runs:
     detail: Any = None  # all that is about the watched run
     timer: Any = None
     look: Any = None  # pressed by the page at each tick of the timer while somebody can see it
+    opening: Any = None  # what the status line is to say of an opened tab, unless something else has been said since
 
     def outputs(self) -> list[Any]:
         """What `shown` fills, in its order."""
@@ -71,6 +73,7 @@ def runs_part(line: Any) -> Runs:
     parts.overview = gr.HTML(views.NO_RUNS, elem_id="train-overview", elem_classes="flat")
     parts.timer = gr.Timer(SELDOM_S, active=False)
     parts.look = gr.Button("Look", visible="hidden", elem_id="train-look")
+    parts.opening = gr.Textbox(label="How the run stands", visible="hidden", elem_id="train-opening")
     return parts
 
 
@@ -151,8 +154,13 @@ def opened(parts: Runs, run_id: str | None) -> list[Any]:
 def wire_runs(parts: Runs, tab: Any, may: bool) -> None:
     """Looking; and, where a person may, doing."""
     outputs, quiet = parts.outputs(), quietly(parts.status)
-    tab.select(lambda run, seen: opened(parts, run), [parts.choice, parts.seen], outputs, js=ASKED_FOR, queue=False,
-               **quiet)
+
+    def first(run: str | None, seen: dict[str, Any]) -> list[Any]:
+        words, *rest = opened(parts, run)
+        return [words if isinstance(words, str) else "", *rest]
+
+    tab.select(first, [parts.choice, parts.seen], [parts.opening, *outputs[1:]], js=ASKED_FOR, queue=False,
+               **quiet).then(None, [parts.opening, parts.status], parts.status, js=UNLESS_SAID, **QUIETLY)
     parts.choice.input(lambda run: opened(parts, run), parts.choice, outputs, queue=False, **quiet | LATEST)
     parts.choice.change(None, parts.choice, None, js=KEEP, **QUIETLY)
     parts.timer.tick(None, js=LOOK, **QUIETLY)

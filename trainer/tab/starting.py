@@ -58,7 +58,8 @@ def start_from(start_id: str) -> Draft:
 
 def summary(draft: Draft) -> str:
     """What this training does, in a sentence or two."""
-    stages = ", ".join(f"{stage['name']} ({float(stage['epochs'] or 0):g})" for stage in draft["stages"])
+    stages = ", ".join(f"{stage['name']} ({float(stage['epochs'] or 0):g}" + (
+        f", {stage['steps']:,} steps at most" if stage.get("steps") else "") + ")" for stage in draft["stages"])
     begun = draft["base"] or draft["teacher"] or draft["encoder"]
     begins = f"Begins from {begun.removeprefix('checkpoints/')}." if begun else "Begins from random weights."
     several = len(draft["stages"]) > 1

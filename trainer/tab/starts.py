@@ -5,10 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import re
-import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +14,13 @@ from narrator.records import NarratorError
 from trainer import queue
 from trainer.config import TrainingConfig, load_config
 from trainer.jobs import CONFIG, LIVE, PLACES, Job, list_jobs, plain
-from trainer.launch import launch_commands
+from trainer.launch import counted, launch_commands
 from trainer.tab import data_sources as sources
 from trainer.tab import places
-from trainer.tab.children import run_trainer
 from trainer.tab.fields import (
     Draft,
     add_row,
     command,
-    draft_of,
     from_yaml,
     lists,
     parse,
@@ -34,8 +30,6 @@ from trainer.tab.fields import (
 from trainer.tab.starting import check_places, start_from
 
 State = dict[str, Any]
-MOST = 4096  # machines, and processes on each
-HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.:-]*[A-Za-z0-9])?")
 
 
 def first_state(start_id: str) -> State:
@@ -126,45 +120,9 @@ def launched(state: State, kind: str, machines: float | None, processes: float |
     """The command for each machine that trains with these settings in several processes. Raises NarratorError for
     settings that are wrong, and where the batches cannot be dealt out."""
     config = parse(state["draft"])
-    for name, count in (("Machines", machines), ("Processes", processes)):
-        if count is None or count != int(count) or not 1 <= count <= MOST:
-            raise NarratorError(f"{name} must be a whole number from 1 to {MOST:,}. Correct it.")
-    if not HOST_NAME.fullmatch(host.strip()):
-        raise NarratorError("The first machine needs a name or an address that the others reach it by, such as "
-                            "10.0.0.1. Correct it.")
     training = ["run", f"{config.name}.yaml", "--data-root", state["root"]]
-    return launch_commands(config, training, kind=kind, machines=int(machines or 1), processes=int(processes or 1),
-                           host=host.strip())
-
-
-async def check(state: State) -> dict[str, Any]:
-    """What the doctor finds; leaving ends it. Raises NarratorError for settings that cannot be checked."""
-    draft = draft_of(checked(state))
-    folder = Path(tempfile.mkdtemp(prefix="check-"))
-    try:
-        path = folder / "settings.yaml"
-        path.write_text(to_yaml(draft), encoding="utf-8")
-        said = await run_trainer("doctor", str(path), "--json", "--data-root", state["root"], "--runs",
-                                 str(places.runs_folder()))
-        found = json.loads(said)
-    except ValueError:
-        raise NarratorError("The check ended without findings. Try again; the terminal tells more.") from None
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    return found if isinstance(found, dict) else {"findings": [], "samples": [], "stages": found}
-
-
-def check_line(found: Mapping[str, Any]) -> tuple[str, str]:
-    """(what a check found in a sentence, its kind of status line)."""
-    levels = [row.get("level") for row in found.get("findings", [])]
-    problems, minded = levels.count("error"), levels.count("warning")
-    if problems:
-        one = "One thing" if problems == 1 else f"{problems} things"
-        return f"{one} must be mended before this can run; see what the check found.", "error"
-    if minded:
-        one = "one thing" if minded == 1 else f"{minded} things"
-        return f"This can run. The check found {one} to mind.", "done"
-    return "This can run. The check found nothing to mend.", "done"
+    return launch_commands(config, training, kind=kind, machines=counted("Machines", machines),
+                           processes=counted("Processes", processes), host=host)
 
 
 def start(state: State) -> Job:
@@ -178,26 +136,39 @@ def start(state: State) -> Job:
     config = checked(state)
     at = {"data_root": state["root"], "out": str(places.variants_folder() / config.name),
           "command": command(state["draft"], Path(state["root"])), "strict": False}
-    runs, settings = places.runs_folder(), dataclasses.asdict(config)
-    return queue.submit(settings, at, runs=runs, request=_wish(settings, state["root"], runs))
+    runs = places.runs_folder()
+    return queue.submit(dataclasses.asdict(config), at, runs=runs, request=_request(wish(state), runs))
 
 
-def _wish(settings: Mapping[str, Any], root: str, runs: Path) -> str:
-    """A name for these settings on this data that lasts until a run of them has ended. Windows that ask at the same
-    time come to the same one; `queue.submit` makes one job of it."""
-    text = json.dumps(plain(settings), sort_keys=True) + str(Path(root).resolve())
-    ended = [job.id for job in list_jobs(runs) if job.state not in LIVE and _read(job.folder) == text]
-    return hashlib.sha256("\n".join([text, *sorted(ended)]).encode()).hexdigest()
+def wish(state: State) -> str:
+    """What is to be learned from what: the same text for the same settings on the same data. Raises NarratorError as
+    `checked` does."""
+    return _text(checked(state), state["root"])
+
+
+def is_live(wished: str) -> bool:
+    """Whether a run of this `wish` waits or runs."""
+    return any(job.state in LIVE and _read(job.folder) == wished for job in list_jobs(places.runs_folder()))
+
+
+def _request(wished: str, runs: Path) -> str:
+    """A name for the wish that lasts until a run of it has ended. Windows that ask at the same time come to the same
+    one; `queue.submit` makes one job of it."""
+    ended = [job.id for job in list_jobs(runs) if job.state not in LIVE and _read(job.folder) == wished]
+    return hashlib.sha256("\n".join([wished, *sorted(ended)]).encode()).hexdigest()
+
+
+def _text(config: TrainingConfig, root: str) -> str:
+    return json.dumps(plain(dataclasses.asdict(config)), sort_keys=True) + str(Path(root).resolve())
 
 
 def _read(folder: Path) -> str:
-    """What `_wish` makes a name of, of a run; "" where it cannot be read."""
+    """The `wish` that a run was started for; "" where it cannot be read."""
     try:
         config = load_config(folder / CONFIG)
-        root = json.loads((folder / PLACES).read_text(encoding="utf-8"))["data_root"]
+        return _text(config, json.loads((folder / PLACES).read_text(encoding="utf-8"))["data_root"])
     except (NarratorError, OSError, ValueError, KeyError, TypeError):
         return ""
-    return json.dumps(plain(dataclasses.asdict(config)), sort_keys=True) + str(root)
 
 
 def uploaded_settings(state: State, path: Path) -> State:

@@ -16,11 +16,30 @@
   begun(() => { // a page that watched a run when it was loaded anew watches it again
     if (address("run")) reopen("Train", "#train-status");
   });
+  // Whether a person has pressed something since the tab was opened: it is answered before the opened tab knows how the
+  // newest run stands.
+  let pressed = false;
+  const heed = (event) => {
+    if (event.target.closest?.("[role=tab]")) pressed = false;
+    else if (event.isTrusted && event.target.closest?.("#train-stage-row :is(button:not(.label-wrap), input)")) pressed = true;
+  };
+  for (const kind of ["click", "change"]) document.addEventListener(kind, heed, true);
+  document.addEventListener("keydown", (event) => { if (event.target.closest?.("[role=tab]")) pressed = false; }, true);
   const tell = teller("#train-status");
   window.training = {
     goOn, show,
     asked: () => address("run"),
+    opening: (words, line) => (words && !pressed ? words : line), // the answer to a press stays in sight
     keep: (run) => keep("run", run),
+    // On to a button that comes, or is there, where those that go had the focus; not where the person has gone on.
+    turn(to, from, tries = 100) {
+      setTimeout(() => {
+        const [place, at] = [document.querySelector(to), document.activeElement];
+        if (at !== document.body && !at.closest(from)) return;
+        if (place) place.focus();
+        else if (tries > 0) window.training.turn(to, from, tries - 1);
+      }, 100);
+    },
     look() { // in a window behind others it costs the training nothing
       if (!document.hidden) document.querySelector("#train-look")?.click();
     },

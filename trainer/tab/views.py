@@ -169,6 +169,12 @@ def log(text: str) -> str:
             f"{escape(text) or 'The run has said nothing yet.'}</pre></div>")
 
 
+def looking(what: str, done: int, total: int) -> str:
+    """How far a check is. No live region: it would never be silent."""
+    return (f'<progress class="meter" aria-label="Checked" value="{done}" max="{max(1, total)}"></progress>'
+            f'<p class="quiet">{escape(what[:1].upper() + what[1:])}: {done:,} of {total:,}.</p>')
+
+
 def unpacked(share: float) -> str:
     """How much is unpacked. No live region: it would never be silent."""
     return (f'<progress class="meter" aria-label="Unpacked" value="{share:.3f}" max="1"></progress>'
