@@ -9,6 +9,7 @@ import yaml
 
 from narrator.knobs import build, knob, knobs
 from narrator.records import NarratorError
+from trainer.changes import apply
 
 RECIPES = ("encoder_decoder", "causal_lm", "projector_lm", "image_gpt", "hub_vlm")
 OBJECTIVES = ("language", "caption", "self_critical", "distill", "answer", "picture_tokens")
@@ -174,6 +175,9 @@ class TrainingConfig:
     lora: Lora | None = knob(None, recipes=_SPEAKING, says="Train adapters on a frozen base; empty trains all weights.")
     quantize: str = knob("none", choices=("none", "8bit", "4bit"), recipes=_SPEAKING,
                          says="How a frozen base is held; 8bit and 4bit need CUDA and bitsandbytes.")
+    recompute: bool = knob(False, recipes=_SPEAKING,
+                           says="Whether activations are computed again on the way back in place of kept: less memory, "
+                                "about a third slower. Always so over 8-bit and 4-bit weights.")
     vocabulary: int = knob(6000, unit="tokens", low=300, high=65536, recipes=_PROMPTED,
                            says="Size of a new tokenizer, which goes with random weights.")
     max_tokens: int = knob(128, unit="tokens", low=16, high=8192, recipes=_SPEAKING,
@@ -208,7 +212,7 @@ def load_config(path: Path, changes: Sequence[str] = ()) -> TrainingConfig:
     if not isinstance(values, dict):
         raise NarratorError(f"{path} holds no settings. Start from a preset in trainer/presets/.")
     for change in changes:
-        _apply(values, change)
+        apply(values, change)
     return parse_config(values, str(path))
 
 
@@ -266,34 +270,3 @@ def check_name(name: str, where: str) -> None:
     """Raise NarratorError unless `name` can be the id of a variant."""
     if not name or not all(part.isalnum() and part.isascii() and part == part.lower() for part in name.split("-")):
         raise NarratorError(f"{where} must be lower-case words joined by hyphens, not {name!r}.")
-
-
-def _apply(values: dict[str, Any], change: str) -> None:
-    """Set one `dotted.key=value` in nested dicts and lists (list items by name, path or number)."""
-    key, equals, text = change.partition("=")
-    if not equals:
-        raise NarratorError(f"--set {change}: write it as key=value.")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise NarratorError(f"--set {change}: the value is not valid YAML.") from None
-    target: Any = values
-    rest = key.strip()
-    while isinstance(target, list) or isinstance(target.get(rest.partition(".")[0]), (dict, list)):
-        target, rest = _inside(target, rest, change)
-        if not rest:
-            raise NarratorError(f"--set {change}: {key} is a group of settings; name one of them: {key}.NAME=VALUE.")
-    target[rest] = value
-
-
-def _inside(target: Any, key: str, change: str) -> tuple[Any, str]:
-    """The entry of a group that the key begins with, and the rest of the key. Paths in keys hold dots of their own."""
-    if isinstance(target, dict):
-        name, _, rest = key.partition(".")
-        return target[name], rest
-    for index, item in enumerate(target):
-        for name in (str(index), item.get("name"), item.get("path")):
-            if name and (key == name or key.startswith(f"{name}.")):
-                return item, key[len(name) + 1:]
-    known = ", ".join(str(item.get("name") or item.get("path")) for item in target)
-    raise NarratorError(f"--set {change}: there is no entry '{key.partition('.')[0]}'. There are: {known}.")

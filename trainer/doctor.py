@@ -112,13 +112,17 @@ def examine(config: TrainingConfig, root: Path, steps: Mapping[str, int | None])
 def memory(config: TrainingConfig, stage: Stage, parameters: tuple[int, int],
            shape: tuple[int, int, int, int]) -> float:
     """Bytes, about: the weights as they are held, 12 more for each that learns (gradient, AdamW's two moments), and the
-    activations of a batch, s b h (34 + 5 a s / h) a layer at 16 bits (Korthikanti et al. 2022, arXiv:2205.05198).
+    activations of a batch, s b h (34 + 5 a s / h) a layer at 16 bits (Korthikanti et al. 2022, arXiv:2205.05198); where
+    they are recomputed, what goes into each layer, 2 s b h, and those of one.
 
     parameters: (trainable, all). shape: tokens s, width h, heads a, layers.
     """
     learning, total = parameters
     tokens, width, heads, layers = shape
-    activations = tokens * stage.batch_size * width * (34 + 5 * heads * tokens / width) * layers
+    entering = 2 * tokens * stage.batch_size * width
+    within = entering * (17 + 2.5 * heads * tokens / width)
+    recomputed = config.recompute or config.quantize != "none"
+    activations = entering * layers + within if recomputed else within * layers
     return learning * (4 + 12) + (total - learning) * _HELD[config.quantize] + activations
 
 

@@ -43,6 +43,7 @@ def learn(run: Run, stage: Stage, model: Any, steps: int) -> Any:
         with together.ahead():
             dataset = run.recipe.dataset(stage, model, run.tell(f"{stage.name}: features"))
             run.recipe.go_on(run.offset + max(0, state["global_step"]))
+        run.recipe.spare(model)
         trainer = StageTrainer(run, stage, model, dataset)
         if owes and checkpoint is not None:
             state = catch_up(trainer, checkpoint)

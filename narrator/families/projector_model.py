@@ -63,6 +63,7 @@ class ProjectorLM(PreTrainedModel):
     config: ProjectorLMConfig
     base_model_prefix = "model"
     main_input_name = "pixel_values"
+    supports_gradient_checkpointing = True
 
     def __init__(self, config: ProjectorLMConfig) -> None:
         super().__init__(config)

@@ -122,6 +122,7 @@ def _stage(recipe: Any, model: Any, stage: Stage, device: Any) -> dict[str, Any]
     began = time.monotonic()
     dataset = recipe.dataset(stage, model, lambda done, total: None)
     feature_s = time.monotonic() - began
+    recipe.spare(model)
     cache = sum(path.stat().st_size for path in recipe.folder.glob("cache/*"))
     pictures = len({example.image for example in recipe.examples}) if cache else 1
     optimizer = torch.optim.AdamW(recipe.parameter_groups(model, stage), fused=True)

@@ -108,6 +108,11 @@ class Recipe(Protocol):
         """What `dataset` gave is drawn from as it was after this step of the run: the stage begins or goes on there."""
         return None
 
+    def spare(self, model: Any) -> None:
+        """Let the model recompute activations where the settings say so; after `dataset`, which may add adapters."""
+        if self.config.recompute:
+            model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+
     def parameter_groups(self, model: Any, stage: Stage) -> list[dict[str, Any]]:
         """AdamW's groups; what is not to learn in this stage is frozen here."""
         ...
