@@ -23,7 +23,7 @@ FLOORS = {
     "narrator.batch": 4, "narrator.comparing": 4, "narrator.evaluation": 4,
     "narrator.uploads": 4, "narrator.api": 4, "narrator.ui": 4, "narrator.commands": 4, "narrator.__main__": 4,
     "trainer": 10, "trainer.config": 10, "trainer.events": 10, "trainer.together": 10, "trainer.hub_data": 10,
-    "trainer.signals": 10,
+    "trainer.signals": 10, "trainer.changes": 10,
     "trainer.data": 11, "trainer.scenes": 11, "trainer.questions": 11, "trainer.jobs": 11, "trainer.failures": 11,
     "trainer.launch": 11,
     "trainer.card": 12, "trainer.evaluation": 12, "trainer.recipes": 12, "trainer.run": 12, "trainer.claims": 12,
