@@ -79,6 +79,33 @@ def test_every_preset_can_be_examined(capsys: pytest.CaptureFixture[str], monkey
         assert said.splitlines()[-1].endswith(".") and "error" in said
 
 
+@pytest.mark.parametrize(("preset", "steps"), [
+    ("vit-gpt2-coco", {"finetune": 10 * 2}),  # 12 pictures in batches of 8, ten times
+    ("clip-phi2", {"align": 4, "instruct": 4}),  # one would do, and each is measured four times
+    ("opt-2.7b-lora", {"learn": 6 * 2})])  # about 20 answers in batches of 8, three times; measured six times
+def test_steps_of_full_size_presets_where_their_data_are(tiny: Path, tmp_path: Path, preset: str, steps: dict[str, int],
+                                                         capsys: pytest.CaptureFixture[str]) -> None:
+    """On a dozen pictures laid out as the preset names them."""
+    rows = [json.loads(line) for line in (tiny / "captions.jsonl").read_text(encoding="utf-8").splitlines()]
+    images = [{"id": number, "file_name": f"{number}.png"} for number in range(len(rows))]
+    notes = [{"id": 9 * number + place, "image_id": number, "caption": text} for number, row in enumerate(rows)
+             for place, text in enumerate(row["captions"])]
+    talk = [{"id": one["id"], "image": one["file_name"], "conversations": [
+        {"from": "human", "value": "<image>\nWhat is it?"}, {"from": "gpt", "value": "A square."}]} for one in images]
+    for name, written in {"coco/annotations/captions_{}.json": {"images": images, "annotations": notes},
+                          "llava/{}.json": talk}.items():
+        for split in ("train2014", "val2014", "train2017", "val2017", "llava_instruct_150k", "dev"):
+            path = tmp_path / name.format(split)
+            for folder in (path.parent, path.parent / "train2017", path.parents[1] / "coco" / split):
+                folder.mkdir(parents=True, exist_ok=True)
+                for one, row in zip(images, rows, strict=True):
+                    (folder / one["file_name"]).write_bytes((tiny / row["image"]).read_bytes())
+            path.write_text(json.dumps(written), encoding="utf-8")
+    (tmp_path / "coco_captions").symlink_to(tiny)
+    report = examined(preset, capsys, "--quick", "--data-root", str(tmp_path))
+    assert {one["stage"]: one["steps"] for one in report["stages"]} == steps, report["findings"]
+
+
 def test_quick_on_sound_data(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = examined(tiny / "tiny.yaml", capsys, "--quick", "--data-root", str(tiny))
     assert {one["stage"]: one["steps"] for one in report["stages"]} == STEPS
