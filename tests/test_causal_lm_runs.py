@@ -11,7 +11,7 @@ import pytest
 import torch
 from prompted import PRESET, learn, prompted_data  # noqa: F401
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, OPTConfig
+from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, OPTConfig
 
 from narrator.catalog import load_variants
 from narrator.engine import Engine
@@ -22,7 +22,7 @@ from trainer.card import PLACES
 from trainer.config import Lora, TrainingConfig, load_config, parse_config
 from trainer.events import read_events
 from trainer.loop import run_job
-from trainer.recipes.lora import attach, trainable
+from trainer.recipes.lora import attach, check_adapter, trainable
 
 
 def run(preset: dict[str, Any], data: Path, home: Path) -> tuple[Path, Path]:
@@ -119,6 +119,18 @@ def test_adapters_that_are_not_whole_are_no_place_to_go_on_from(runs, data, tmp_
     with pytest.raises(NarratorError, match=f"not whole: .*{told}.*Remove it and resume"):
         run_job(run, load_config(run / jobs.CONFIG), data, home / "checkpoints" / "tiny-vivid")
     assert read_events(run / "events.jsonl")[0][-1]["event"] == "failed"
+
+
+def test_adapters_on_the_vocabulary_are_whole_too(tmp_path) -> None:
+    """PEFT keeps the layer itself beside them."""
+    base = GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=16, n_head=2, vocab_size=40))
+    model = attach(base, Lora(targets="c_attn,lm_head"))
+    model.save_pretrained(tmp_path)
+    assert any(".base_layer." in name for name in load_file(tmp_path / "adapter_model.safetensors"))
+    check_adapter(model, tmp_path)
+    another(tmp_path / "adapter_model.safetensors")
+    with pytest.raises(NarratorError, match=r"1 unknown, such as .*more"):
+        check_adapter(model, tmp_path)
 
 
 def test_adapters_of_opt_2_7b_have_the_originals_size() -> None:

@@ -1,6 +1,8 @@
 """The processes that read pictures for a run end with it: stopped, killed, and while they hang in a file."""
 
 import contextlib
+import multiprocessing
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -8,10 +10,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from torch.utils.data import DataLoader
 from training import FIRST, Start, wait_for_step
 
 from trainer import queue
 from trainer.jobs import job_state
+from trainer.stages import end_readers
 
 END_S = 2.0  # after a stop or a kill nothing of a run is left
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux alone tells processes of their parent's end")
@@ -66,3 +70,15 @@ def test_a_stopped_run_leaves_no_reader(reading: Callable, start: Start) -> None
     since = time.monotonic()
     queue.stop(run)
     assert left(processes, since) == [] and job_state(run).state == "stopped"
+
+
+def test_readers_that_were_ended_are_no_fault() -> None:
+    """torch hears of the end of each of its workers by a signal, and would raise in whatever is done then."""
+    for _ in range(4):
+        readers = iter(DataLoader(list(range(64)), num_workers=2, multiprocessing_context="fork"))
+        next(readers)
+        end_readers()
+        assert not multiprocessing.active_children()
+        time.sleep(0.1)  # this is where it did
+        assert signal.getsignal(signal.SIGCHLD) not in (signal.SIG_DFL, None)  # others are still heard of
+        del readers

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -98,8 +99,7 @@ class StageTrainer(Trainer):
         try:
             return super().train(*arguments, **more)
         finally:
-            for reader in multiprocessing.active_children():
-                reader.kill()
+            end_readers()
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         """A checkpoint under the names that the model's weights have. save_pretrained would write those of the Hub, and
@@ -192,6 +192,17 @@ class StageTrainer(Trainer):
         higher = all(found[key].higher_is_better for found in scores.values() if key in found)
         return {"score": score, "best": best, "best_score": score if best else before, "metric": title,
                 "value": score if higher else -score, "higher_is_better": higher}
+
+
+def end_readers() -> None:
+    """End the processes that read for this one. torch, told of their end, would raise wherever the run is by then."""
+    told = hasattr(signal, "SIGCHLD") and threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGCHLD, signal.SIG_DFL) if told else None
+    for reader in multiprocessing.active_children():
+        reader.kill()
+        reader.join()
+    if told:
+        signal.signal(signal.SIGCHLD, before)
 
 
 def _begin_worker(seed: Callable[[int], None] | None, run: int, number: int) -> None:

@@ -82,7 +82,8 @@ def check_adapter(model: PeftModel, folder: Path) -> None:
     wanted = {name: tuple(tensor.shape) for name, tensor
               in get_peft_model_state_dict(model, save_embedding_layers=False).items()}
     lost = sorted(name for name, shape in wanted.items() if found.get(name) != shape)
-    unknown = sorted(set(found) - set(wanted))
+    # PEFT keeps a layer of the vocabulary beside the adapters that it bears, where `targets` names it.
+    unknown = sorted(set(found) - set(get_peft_model_state_dict(model, save_embedding_layers=True)))
     if lost or unknown:
         raise _damaged(folder, f"{len(lost)} tensors are missing or of another shape and {len(unknown)} unknown, such "
                                f"as {[*lost, *unknown][0]}")
