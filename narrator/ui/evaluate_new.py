@@ -111,7 +111,7 @@ def _wire(new: New) -> None:
         """What was found of another kind does not stand in for this one."""
         shown = [gr.Column(visible=kind == data.UPLOAD),
                  gr.Dropdown(choices=data_sets() if kind == data.SETS else [], value=None, visible=kind == data.SETS)]
-        yield [*shown, *_nothing(gr.skip())]
+        yield [*shown, *_nothing(READY)]
         if kind == data.CORRECTIONS:
             async for updates in _steps(asyncio.to_thread(data.from_corrections, visitor)):
                 yield [gr.skip(), gr.skip(), *updates]
@@ -120,7 +120,8 @@ def _wire(new: New) -> None:
     taking = new.upload.upload(take, new.upload, outputs, **busy)
     gr.on([new.upload.clear, new.upload.delete], None, cancels=[taking], **QUIETLY)  # ends what goes on
     gr.on([new.upload.clear, new.upload.delete], lambda: _nothing(READY), None, outputs, queue=False, **QUIETLY)
-    new.sets.input(choose_set, new.sets, outputs, **busy | LATEST)
+    choosing = new.sets.input(choose_set, new.sets, outputs, **busy | LATEST)
+    new.source.input(None, cancels=[taking, choosing], **QUIETLY)  # what is out of sight fills nothing any more
     new.source.input(choose_source, [new.source, new.visitor], [new.upload_part, new.sets, *outputs],
                      **busy | LATEST)
 

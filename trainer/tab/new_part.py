@@ -47,6 +47,7 @@ class New:
     upload_part: Any = None
     hub_part: Any = None
     upload: Any = None
+    unpacked: Any = None  # a gr.State: what an upload gave
     upload_leave: Any = None
     hub: list[Any] = dataclasses.field(default_factory=list)  # name, split to learn from, held-out split, limit
     fetch: Any = None
@@ -94,6 +95,7 @@ def _data(new: New) -> None:
     with gr.Column(elem_id="train-upload-part") as new.upload_part:
         new.upload = upload_area(label="Pictures with texts", height=150, elem_id="train-upload")
         gr.HTML(f'<p class="quiet">{escape(FORMATS)}</p>', elem_classes="flat")
+        new.unpacked = gr.State(None)
         new.upload_leave = gr.Button("Stop the upload", size="md", elem_id="train-upload-leave", visible=False)
     with gr.Column(visible=False, elem_id="train-hub-part") as new.hub_part:
         with gr.Row(elem_classes="knobs"):
@@ -180,28 +182,34 @@ def _wire_upload(new: New, outputs: list[Any]) -> None:
     import gradio as gr
 
     form = new.form
-    rest: list[Any] = [gr.skip()] * (len(outputs) - 2)  # all but what was found and the status line
 
-    async def take(given: Mapping[Any, Any]) -> Any:
-        state, doing, over = form.read(given), gr.Button(visible=True), gr.Button(visible=False)
-        yield [*rest, gr.skip(), status("Looking through the upload …", "busy"), doing]
+    async def take(files: list[str] | None) -> Any:
+        doing, over = gr.Button(visible=True), gr.Button(visible=False)
+        yield [None, gr.skip(), status("Looking through the upload …", "busy"), doing]
         try:
-            async with contextlib.aclosing(sources.progress_of(given[new.upload] or [])) as progress:
+            async with contextlib.aclosing(sources.progress_of(files or [])) as progress:
                 async for found in progress:
-                    if isinstance(found, float):
-                        yield [*rest, views.unpacked(found), gr.skip(), gr.skip()]
-                        continue
-                    state = starts.with_source(state, found)
-                    yield [*form.filled(state), _about(state["draft"]), _found(state),
-                           status(f"The upload is ready. {found.says}", "done"), over]
+                    far = views.unpacked(found) if isinstance(found, float) else None
+                    yield [gr.skip() if far else found, far or gr.skip(), gr.skip(), gr.skip()]
+            yield [gr.skip(), gr.skip(), gr.skip(), over]
         except NarratorError as error:
-            yield [starts.without_source(state), *rest[1:], "", status(str(error), "error"), over]
+            yield [None, "", status(str(error), "error"), over]
         except Exception as error:  # the page must not say "Looking …" for ever; the error itself goes on
-            yield [*rest, "", unexpected(error), over]
+            yield [None, "", unexpected(error), over]
             raise
 
-    event = form.after(new.upload.upload)(take, {*form.inputs(), new.upload}, [*outputs, new.upload_leave],
-                                          concurrency_limit=2, concurrency_id="train-upload", **quietly(new.status))
+    def use(given: Mapping[Any, Any]) -> list[Any]:
+        """With the settings as they are by then: an upload takes its time, and they may be changed meanwhile."""
+        state, found = form.read(given), given[new.unpacked]
+        if found is None:
+            return [starts.without_source(state), *[gr.skip()] * (len(outputs) - 1)]
+        state = starts.with_source(state, found)
+        return [*form.filled(state), _about(state["draft"]), _found(state),
+                status(f"The upload is ready. {found.says}", "done")]
+
+    event = new.upload.upload(take, new.upload, [new.unpacked, new.found, new.status, new.upload_leave],
+                              concurrency_limit=2, concurrency_id="train-upload", **quietly(new.status))
+    form.after(event.then)(use, {*form.inputs(), new.unpacked}, outputs, queue=False, **QUIETLY)
     left = (form.state, new.found, new.upload, new.upload_leave, new.status)
     form.after(new.upload_leave.click(None, cancels=[event], **QUIETLY).then)(
         lambda given: [starts.without_source(form.read(given)), "", None, gr.Button(visible=False),
