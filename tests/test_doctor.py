@@ -87,7 +87,7 @@ def test_steps_of_full_size_presets_where_their_data_are(tiny: Path, tmp_path: P
                                                          capsys: pytest.CaptureFixture[str]) -> None:
     """On a dozen pictures laid out as the preset names them."""
     rows = [json.loads(line) for line in (tiny / "captions.jsonl").read_text(encoding="utf-8").splitlines()]
-    images = [{"id": number, "file_name": f"{number}.png"} for number in range(len(rows))]
+    images: list[dict[str, Any]] = [{"id": number, "file_name": f"{number}.png"} for number in range(len(rows))]
     notes = [{"id": 9 * number + place, "image_id": number, "caption": text} for number, row in enumerate(rows)
              for place, text in enumerate(row["captions"])]
     talk = [{"id": one["id"], "image": one["file_name"], "conversations": [
