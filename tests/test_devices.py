@@ -3,6 +3,7 @@
 No card is there: a command that stands in for nvidia-smi says that there are two. Locks and processes are real.
 """
 
+import contextlib
 import itertools
 import os
 import subprocess
@@ -11,10 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from queueing import OVER, Queue, command, events_of, quick_queue
+from queueing import OVER, Queue, command, events_of, quick, quick_queue
 
+from narrator.records import NarratorError
 from trainer import claims
-from trainer.claims import NotNow, device, devices
+from trainer.claims import HOME, NotNow, device, devices
+from trainer.config import parse_config
+from trainer.preflight.dry_run import Measured, measure
 
 TELLS = "#!/bin/sh\necho 'GPU 0: Some Card (UUID: GPU-1a2b-3c)'\necho 'GPU 1: Some Card (UUID: GPU-1f5e-6d)'\n"
 SLICE = "MIG-GPU-1a2b-3c/1/0"  # a part of a card, as older drivers name it
@@ -171,3 +175,67 @@ def test_a_run_in_a_terminal_takes_the_card_that_the_queue_left(line: Queue) -> 
     other = next(folder for folder in line.runs.iterdir() if folder != first and (folder / "config.yaml").exists())
     assert [events_of(folder, "started")[0]["cards"] for folder in (first, other)] == ["0", "1"]
     assert not events_of(first, "done")
+
+
+REHEARSES = """#!/bin/sh
+echo "{\\"doing\\": \\"on card $CUDA_VISIBLE_DEVICES\\"}"
+sleep 0.5
+echo '{"out_of_memory": true}'
+"""
+
+
+def dry_run(line: Queue, monkeypatch: pytest.MonkeyPatch, *, stays_free: bool = False) -> Measured:
+    """A dry run that finds too little memory on the cards that it sees; nobody else gets its card meanwhile.
+
+    stays_free: somebody does, as on a processor.
+    """
+    child, freed = line.home / "rehearses", []
+    child.write_text(REHEARSES)
+    child.chmod(0o755)
+
+    def tell(what: str, done: int, total: int) -> None:
+        with contextlib.suppress(NotNow, NarratorError), device(line.runs, wait=False) as held:
+            freed.extend(held)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "executable", str(child))
+        found = measure(parse_config(quick(), "test"), line.home, tell, line.runs)
+    assert bool(freed) == stays_free, freed
+    return found
+
+
+def test_a_dry_run_takes_a_free_card_and_one_with_a_run_says_little(line: Queue, root: Path,
+                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    with holder(line, root) as one:
+        assert told(one) == "0"
+        free = dry_run(line, monkeypatch)
+        with holder(line, root) as two:
+            assert told(two) == "1", "the dry run has given it back"
+            full = dry_run(line, monkeypatch)
+            two.kill()
+        one.kill()
+    assert [(one.level, one.what) for one in free.findings] == [
+        ("error", "There is not enough memory for the dry run (on card 1).")] and not free.beside
+    assert [(one.level, one.what, one.remedy) for one in full.findings] == [
+        ("warning", "There is not enough memory for the dry run (on card 0): a run computes there now.",
+         "Check again when it is done.")] and full.beside
+
+
+def test_a_dry_run_on_a_processor_holds_nothing(line: Queue, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a run that begins meanwhile does not wait for it, nor it for a run."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    alone = dry_run(line, monkeypatch, stays_free=True)
+    with holder(line, root) as run:
+        assert told(run) == "cpu"
+        beside = dry_run(line, monkeypatch)
+        run.kill()
+    for found in (alone, beside):
+        assert [(one.level, one.what) for one in found.findings] == [
+            ("error", "There is not enough memory for the dry run (on card ).")]
+
+
+def test_a_dry_run_needs_no_folder_of_locks(line: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    line.runs.mkdir()
+    (line.runs / HOME).write_text("in the way")
+    found = dry_run(line, monkeypatch)
+    assert [one.what for one in found.findings] == ["There is not enough memory for the dry run (on card 0)."]
