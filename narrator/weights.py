@@ -18,8 +18,9 @@ from narrator.records import NarratorError, Variant
 _MAX_HEADER = 100_000_000  # bytes, safetensors' own limit
 _MEND = "restore the folder from where it came, or train it again"
 # safetensors' names of the formats of numbers, and ours
-DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I8": "int8", "U8": "int8"}
-_BYTES = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2, "int8": 1}
+DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "F8_E4M3": "float8", "I8": "int8",
+          "U8": "int8"}
+_BYTES = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2, "float8": 1, "int8": 1}
 
 
 def check_checkpoint(variant: Variant) -> None:

@@ -159,7 +159,30 @@ def _strip_words(folder: Path) -> None:
         (folder / name).unlink()
 
 
+def _adapt(folder: Path, below: str = ".") -> None:
+    (folder / below).mkdir(exist_ok=True)
+    (folder / below / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 2}')
+    save_file({"some.lora_A.weight": torch.zeros(2, 16)}, folder / below / "adapter_model.safetensors")
+
+
+def _split(folder: Path) -> None:
+    """Two shards, the second under a name of its own."""
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names = ("model-00001-of-00002.safetensors", "rest.safetensors")
+    places = {key: names[place % 2] for place, key in enumerate(tensors)}
+    for name in names:
+        part = {key: tensor for key, tensor in tensors.items() if places[key] == name}
+        save_file(part, folder / name, metadata={"format": "pt"})
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": places}))
+
+
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
+    "an adapter beside": (_adapt, "theirs holds an adapter beside its weights (adapter_config.json): put"),
+    "an adapter below": (lambda at: _adapt(at, "adapter"), "(adapter/adapter_config.json): put its adapter_config.json "
+                         "and weights into a folder elsewhere, add the model alone, then the adapter with `python -m "
+                         "narrator adapter add FOLDER --base ID`"),
+    "a shard of another name": (_split, "under a name that is not taken (rest.safetensors)"),
     "a pickle": (_pickle, "holds its weights as a pickle, which can carry a program, so it is not opened"),
     "no weights": (lambda at: (at / "model.safetensors").unlink(), "holds no weights"),
     "cut short": (_cut, "its weights model.safetensors are cut short"),
@@ -213,3 +236,10 @@ def test_a_copy_that_breaks_leaves_nothing(home: Path, tmp_path: Path, monkeypat
     monkeypatch.setattr("narrator.adding.folders.shutil.copyfile", full)
     assert "No space left on device" in refusal(lambda: add_folder(folder))
     assert not (home / "theirs").exists() and not hidden(home / "theirs").exists() and not load_variants()
+
+
+def test_what_only_the_copy_lacks_is_refused(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = plain(tmp_path / "theirs", "gpt2")
+    monkeypatch.setattr("narrator.adding.folders.KINDS", ["config.json", "model.safetensors"])
+    assert "theirs cannot be used as causal_lm: it has no tokenizer" in refusal(lambda: add_folder(folder))
+    assert not list(home.iterdir())

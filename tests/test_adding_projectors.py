@@ -3,6 +3,7 @@ answers are those of the original's own computation."""
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from adding import GREEDY, empty_catalog, picture, refusal
 from command_line import narrator, sentence
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tiny_families import save_causal
 from tiny_models import SIZE, vision, word_tokenizer
@@ -153,6 +155,8 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "no language model": (lambda at: (at / "phi" / "config.json").unlink(), "phi has no config.json"),
     "an adapter cut short": (lambda at: (at / "parts" / "adapter" / "adapter_model.safetensors").write_bytes(b"no"),
                              "is damaged; get it again"),
+    "two adapters": (lambda at: shutil.copytree(at / "parts" / "adapter", at / "parts" / "a-newer"),
+                     "parts holds 2 adapters (a-newer/adapter_config.json, adapter/adapter_config.json), and one"),
 }
 
 
@@ -163,6 +167,22 @@ def test_what_does_not_fit_is_one_sentence_and_leaves_nothing(name: str, home: P
     parts = Parts(vision=made / "clip", language=made / "phi", separator="picture")
     assert wanted in refusal(lambda: add_projector(made / "parts", parts))
     assert not home.exists() or not list(home.iterdir())
+
+
+@pytest.mark.parametrize("full", [OSError(errno.ENOSPC, "No space left on device"),
+                                  SafetensorError("I/O error: No space left on device (os error 28)")])
+def test_a_full_disk_is_told_as_one(home: Path, made: Path, monkeypatch: pytest.MonkeyPatch, full: Exception) -> None:
+    def save(*arguments: object, **settings: object) -> None:
+        raise full
+
+    parts = Parts(vision=made / "clip", language=made / "phi", separator="picture")
+    with monkeypatch.context() as patched:
+        patched.setattr("narrator.adding.folders._SPARE_BYTES", 2**62)
+        assert "of free disk and there are" in refusal(lambda: add_projector(made / "parts", parts))
+    monkeypatch.setattr("transformers.PreTrainedModel.save_pretrained", save)
+    said = refusal(lambda: add_projector(made / "parts", parts))
+    assert "cannot be written (" in said and "No space left on device" in said and "does not fit" not in said
+    assert not list(home.iterdir())
 
 
 def test_the_separator_and_both_parts_are_asked_for(home: Path, made: Path) -> None:

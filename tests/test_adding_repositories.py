@@ -7,9 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from adding import GREEDY, empty_catalog, picture, plain, refusal
 from command_line import narrator
+from safetensors.torch import save_file
 from small_hub import Repository, SmallHub, repository
 
 from narrator.adding import add_repository
@@ -17,6 +19,7 @@ from narrator.catalog import find_variant, load_variants
 from narrator.engine import Engine
 from narrator.hub import local_folder, pull, remove
 from narrator.records import Variant
+from narrator.weights import counted, stored_bytes
 
 
 @pytest.fixture
@@ -47,6 +50,23 @@ def test_a_repository_is_an_entry_that_pull_downloads(home: Path, tmp_path: Path
     done = narrator("remove", "vit-gpt2", "--yes", checkpoints=home)
     assert done.returncode == 0 and not load_variants() and not list(home.iterdir()), done
     assert local_folder(added) is None
+
+
+@pytest.mark.parametrize(("counts", "parameters", "dtype"), [
+    ({"I8": 100, "U8": 5, "F16": 50}, 155, "int8"), ({"F16": 400, "F8_E4M3": 600}, 1000, "float8")])
+def test_formats_are_counted_by_what_they_are_here(home: Path, tmp_path: Path, small: SmallHub, parameters: int,
+                                                   counts: dict[str, int], dtype: str) -> None:
+    small.repositories["someone/gpt2"] = repository(plain(tmp_path / "theirs", "gpt2"), told={
+        "safetensors": {"parameters": counts, "total": sum(counts.values())}})
+    added = add_repository("someone/gpt2")
+    assert (added.parameters, added.dtype) == (parameters, dtype)
+    assert stored_bytes(added) == parameters  # a byte each
+
+
+def test_float8_is_counted_from_headers(tmp_path: Path) -> None:
+    matrix = torch.zeros(3, 5).to(torch.float8_e4m3fn)
+    save_file({"matrix": matrix, "norm": torch.zeros(5)}, tmp_path / "model.safetensors")
+    assert counted(tmp_path) == (20, "float8")
 
 
 def test_an_entry_that_was_never_downloaded_is_removed(home: Path, tmp_path: Path, small: SmallHub) -> None:

@@ -77,7 +77,8 @@ def device(runs: Path, *, wait: bool) -> Iterator[list[str]]:
     wait: until they are free, telling so; otherwise NotNow is raised when they are not.
     """
     found, count = devices(), local_count()
-    wanted = [found] if count == 1 else [[name] for name in sorted(found[:count])]  # sorted: two never wait in a ring
+    each = sorted(found[:count], key=_place)  # sorted: two never wait in a ring
+    wanted = [found] if count == 1 else [[name] for name in each]
     with contextlib.ExitStack() as held:
         yield [held.enter_context(_one_of(runs, names, wait)) for names in wanted]
 
@@ -93,26 +94,35 @@ def computing(runs: Path, *, wait: bool) -> Iterator[None]:
 
 def devices() -> list[str]:
     """What runs here may compute on, in the order in which it is taken: the graphics cards that CUDA_VISIBLE_DEVICES
-    names (all, when it is not set), else the processor."""
+    names, as it names them (all, when it is not set), else the processor."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    cards = _cards()
+    cards = list(_cards())
     if named is not None and cards:
-        seen = [re.sub(r"[^\w-]", "", name) for name in named.split(",")]
-        cards = list(dict.fromkeys(itertools.takewhile(lambda name: name not in ("", "-1"), seen)))  # as CUDA reads it
+        seen: dict[str, str] = {}
+        for name in itertools.takewhile(lambda name: name not in ("", "-1"), map(str.strip, named.split(","))):
+            seen.setdefault(_place(name), name)  # it ends as CUDA ends it
+        cards = list(seen.values())
     return cards or [PROCESSOR]
 
 
 @functools.cache
-def _cards() -> list[str]:
-    """The numbers of the graphics cards that their driver knows."""
+def _cards() -> dict[str, str]:
+    """Number -> UUID of the graphics cards that their driver knows."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
-        return []
+        return {}
     try:
         told = subprocess.run([tool, "--list-gpus"], capture_output=True, text=True, timeout=30, check=True).stdout
     except (OSError, subprocess.SubprocessError):
-        return []
-    return re.findall(r"^GPU (\d+):", told, re.MULTILINE)
+        return {}
+    return dict(re.findall(r"^GPU (\d+):(?:.*\(UUID: (GPU-[^)\s]+)\))?", told, re.MULTILINE))
+
+
+def _place(name: str) -> str:
+    """A device as the names of locks have it: a card by its number, also where its UUID or the unique beginning of one
+    names it, as CUDA takes them; a part of a card (MIG) by its own name."""
+    numbers = [number for number, uuid in _cards().items() if name.startswith("GPU-") and uuid.startswith(name)]
+    return numbers[0] if len(numbers) == 1 else re.sub(r"[^\w-]", "_", name)
 
 
 @contextlib.contextmanager
@@ -135,7 +145,7 @@ def _one_of(runs: Path, names: Sequence[str], wait: bool) -> Iterator[str]:
 
 def _acquired(runs: Path, names: Sequence[str], seconds: float) -> tuple[filelock.BaseFileLock | None, str]:
     """The lock on the first of these devices that is free within so many seconds, and its name; (None, "") without."""
-    locks = {name: filelock.FileLock(home(runs) / f"device-{name}.lock") for name in names}
+    locks = {name: filelock.FileLock(home(runs) / f"device-{_place(name)}.lock") for name in names}
     until = time.monotonic() + seconds
     while True:
         for name, lock in locks.items():

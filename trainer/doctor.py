@@ -79,7 +79,7 @@ def check(config: TrainingConfig, root: Path, tell: Tell, *, quick: bool = False
         if str(error) not in {f"{finding.what} {finding.remedy}" for finding in findings}:
             findings.append(error_of(error))
         stages, sound = [], False
-    measured = measure(config, root, tell) if sound and not quick else Measured()
+    measured = measure(config, root, tell, runs) if sound and not quick else Measured()
     if not sound and not quick:
         findings.append(Finding(level="ok", what="No dry run was made: the run could not begin.",
                                 remedy="Mend the errors first."))

@@ -31,8 +31,8 @@ def add_folder(folder: Path, *, family: str | None = None, name: str | None = No
 
     name: the folder's own, as ids are written, unless it is given. The folder stays as it is, and of it only settings,
     tokenizer, card and safetensors are taken. Raises NarratorError, and leaves nothing behind, for weights that are
-    pickled, damaged or not whole, code of the model's own, a family that is another or none, a name that is taken or
-    no name, and too small a disk.
+    pickled, damaged or not whole, or named as none are taken here, an adapter in the folder, code of the model's own, a
+    family that is another or none, a name that is taken or no name, and too small a disk.
     """
     folder = Path(folder).expanduser().absolute()
     if not folder.is_dir():
@@ -42,25 +42,29 @@ def add_folder(folder: Path, *, family: str | None = None, name: str | None = No
     config = settings_of(folder, told)
     files = {path.name: path for path in sorted(folder.iterdir())
              if path.is_file() and any(fnmatch(path.name, kind) for kind in (*KINDS, CARD))}
+    _refuse_adapters(folder, told)
     _refuse_pickles(folder, files, told)
     kind = recognise(config, told, files, family)
     variant = Variant(id=out.name, title=title or told, family=kind.family, source=str(folder), inputs=kind.inputs,
                       several=kind.several, default_prompt=kind.default_prompt, license=license_of(folder),
                       provenance="Added here from a folder; who trained it, and on what, its own card says, if any.")
     check_checkpoint(variant)
-    parameters = check_fits(kind.family, folder, told)
-    _check_disk(sum(path.stat().st_size for path in files.values()), out, told)
-    place(files, dataclasses.replace(variant, parameters=parameters, dtype=counted(folder)[1]), out)
+    _refuse_other_shards(folder, files, told)
+    check_fits(kind.family, folder, told)  # before gigabytes are copied
+    check_disk(sum(path.stat().st_size for path in files.values()), out, told)
+    place(files, variant, out, told)
     return read_variant(out / MANIFEST)
 
 
-def place(files: dict[str, Path], variant: Variant, out: Path) -> None:
-    """Files and the manifest of a variant into a folder of the catalog, whole or not at all."""
+def place(files: dict[str, Path], variant: Variant, out: Path, told: str) -> None:
+    """Files and the manifest of a variant into a folder of the catalog, whole or not at all. The copy is checked, as
+    it may lack what the folder has. Raises NarratorError where it is no whole model."""
     with appearing(out) as part:
         for name, path in files.items():
-            if name != MANIFEST:
-                shutil.copyfile(path, part / name)
-        write_manifest(part, dataclasses.replace(variant, source="."))
+            shutil.copyfile(path, part / name)
+        check_checkpoint(dataclasses.replace(variant, source=str(part)))
+        parameters = check_fits(variant.family, part, told)
+        write_manifest(part, dataclasses.replace(variant, source=".", parameters=parameters, dtype=counted(part)[1]))
 
 
 def settings_of(folder: Path, told: str) -> dict[str, Any]:
@@ -87,6 +91,27 @@ def settings_of(folder: Path, told: str) -> dict[str, Any]:
     return config
 
 
+def _refuse_adapters(folder: Path, told: str) -> None:
+    """An adapter is no part of what is copied, and transformers would want it beside the weights."""
+    for path in (folder / ADAPTER, *sorted(folder.glob(f"*/{ADAPTER}"))):
+        if path.is_file():
+            raise NarratorError(f"{told} holds an adapter beside its weights ({path.relative_to(folder)}): put its "
+                                f"{ADAPTER} and weights into a folder elsewhere, add the model alone, then the adapter "
+                                "with `python -m narrator adapter add FOLDER --base ID`.")
+
+
+def _refuse_other_shards(folder: Path, files: dict[str, Path], told: str) -> None:
+    """An index, which has been checked, names files that are not taken."""
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        return
+    shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+    others = sorted(set(shards) - set(files))
+    if others:
+        raise NarratorError(f"{told} holds weights under a name that is not taken ({others[0]}): load it and save it "
+                            "with `save_pretrained`, which writes model-00001-of-00002.safetensors, then try again.")
+
+
 def _refuse_pickles(folder: Path, files: dict[str, Path], told: str) -> None:
     if any(fnmatch(name, "model*.safetensors") for name in files):
         return
@@ -97,7 +122,8 @@ def _refuse_pickles(folder: Path, files: dict[str, Path], told: str) -> None:
     raise NarratorError(f"{told} holds no weights: give the folder with model.safetensors, or with all its shards.")
 
 
-def _check_disk(needed: int, out: Path, told: str) -> None:
+def check_disk(needed: int, out: Path, told: str) -> None:
+    """Raise NarratorError where the disk of `out` has no room for so many bytes and some to spare."""
     there = next(parent for parent in out.parents if parent.is_dir())
     free = shutil.disk_usage(there).free
     if needed + _SPARE_BYTES > free:

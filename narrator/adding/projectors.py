@@ -17,7 +17,7 @@ from narrator.adapters.adding import check_shapes
 from narrator.adapters.files import CONFIG, WEIGHTS, place, read_adapter
 from narrator.adapters.placing import appearing, new_checkpoint, slug, write_manifest
 from narrator.adding.fitting import WORDS, check_fits
-from narrator.adding.folders import settings_of
+from narrator.adding.folders import check_disk, settings_of
 from narrator.catalog import MANIFEST, read_variant
 from narrator.records import Inputs, NarratorError, Variant
 from narrator.weights import counted
@@ -42,13 +42,14 @@ def add_projector(folder: Path, parts: Parts, *, name: str | None = None, title:
 
     folder: holds the projector's tensors as safetensors, and may hold adapter_config.json and its weights, there or in
     a folder below. Raises NarratorError, and leaves nothing behind, for tensors that are no such projector or of other
-    widths, an adapter that does not fit, and whatever `add_folder` refuses in the other two.
+    widths, an adapter that does not fit or several, too small a disk, and whatever `add_folder` refuses in the other
+    two.
     """
     folder = Path(folder).expanduser().absolute()
     out = new_checkpoint(slug(folder.name) if name is None else name)
     for part in (parts.vision, parts.language):
         settings_of(Path(part).expanduser(), part.name)
-    adapter = next((path.parent for path in sorted(folder.rglob(CONFIG))), None)
+    adapter = _adapter(folder)
     with appearing(out) as made:
         _put_together(_tensors(folder), parts, made, folder.name)
         parameters = check_fits("projector_lm", made, folder.name)
@@ -64,6 +65,16 @@ def add_projector(folder: Path, parts: Parts, *, name: str | None = None, title:
             place(adapter, {**settings, "base_model_name_or_path": f"checkpoints/{out.name}"}, made / "adapter")
         write_manifest(made, dataclasses.replace(variant, source=".", adapter="adapter" if adapter else None))
     return read_variant(out / MANIFEST)
+
+
+def _adapter(folder: Path) -> Path | None:
+    """The folder of the adapter, there or below. Raises NarratorError where there are several."""
+    found = sorted(folder.rglob(CONFIG))
+    if len(found) > 1:
+        named = ", ".join(str(path.relative_to(folder)) for path in found[:5])
+        raise NarratorError(f"{folder.name} holds {len(found)} adapters ({named}{', ...' * (len(found) > 5)}), and one "
+                            "belongs to a projector: leave that one in the folder and take the others out.")
+    return found[0].parent if found else None
 
 
 def _tensors(folder: Path) -> dict[str, Any]:
@@ -95,32 +106,48 @@ def _tensors(folder: Path) -> dict[str, Any]:
 
 
 def _put_together(tensors: dict[str, Any], parts: Parts, out: Path, name: str) -> None:
-    """Write weights, tokenizer and picture settings of the whole model."""
+    """Write weights, tokenizer and picture settings of the whole model. Raises OSError where they cannot be
+    written."""
     from safetensors import SafetensorError
+
+    from narrator.families.loading import quiet
+
+    language_folder = Path(parts.language).expanduser()
+    try:
+        with quiet():
+            model, pictures = _loaded(tensors, parts, name)
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        raise NarratorError(f"{name} does not fit {parts.vision.name} and {parts.language.name}: "
+                            f"{' '.join(str(error).split())[:240]}. Name those that it was trained with.") from error
+    check_disk(sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers())), out, name)
+    try:
+        with quiet():
+            pictures.save(out)
+            model.save_pretrained(out, max_shard_size="2GB")
+    except SafetensorError as error:  # as safetensors tells of a full disk
+        raise OSError(str(error)) from error
+    for path in language_folder.iterdir():
+        if path.is_file() and any(path.match(kind) for kind in _TOKENIZER):
+            shutil.copyfile(path, out / path.name)
+
+
+def _loaded(tensors: dict[str, Any], parts: Parts, name: str) -> tuple[Any, Any]:
+    """(the whole model, its picture settings)"""
     from transformers import AutoModelForCausalLM, CLIPVisionModel
 
     from narrator.families.causal_lm import load_tokenizer
     from narrator.families.encoder_decoder import PictureInput
-    from narrator.families.loading import load_whole, quiet
+    from narrator.families.loading import load_whole
 
     language_folder, vision_folder = Path(parts.language).expanduser(), Path(parts.vision).expanduser()
-    try:
-        with quiet():
-            vision = load_whole(CLIPVisionModel, vision_folder, dtype="auto")
-            language = load_whole(AutoModelForCausalLM, language_folder, dtype="auto")
-            tokenizer = load_tokenizer(language_folder)
-            PictureInput.load(vision_folder).save(out)
-            words = language.get_input_embeddings().weight
-            separator = tensors.pop("separator", None)
-            if separator is None:
-                separator = words[_separator(parts, tokenizer, name)].detach().float()
-            _joined(vision, language, tensors, separator).save_pretrained(out, max_shard_size="2GB")
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-        raise NarratorError(f"{name} does not fit {parts.vision.name} and {parts.language.name}: "
-                            f"{' '.join(str(error).split())[:240]}. Name those that it was trained with.") from error
-    for path in language_folder.iterdir():
-        if path.is_file() and any(path.match(kind) for kind in _TOKENIZER):
-            shutil.copyfile(path, out / path.name)
+    vision = load_whole(CLIPVisionModel, vision_folder, dtype="auto")
+    language = load_whole(AutoModelForCausalLM, language_folder, dtype="auto")
+    tokenizer = load_tokenizer(language_folder)
+    words = language.get_input_embeddings().weight
+    separator = tensors.pop("separator", None)
+    if separator is None:
+        separator = words[_separator(parts, tokenizer, name)].detach().float()
+    return _joined(vision, language, tensors, separator), PictureInput.load(vision_folder)
 
 
 def _joined(vision: Any, language: Any, tensors: dict[str, Any], separator: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +57,11 @@ def _known(folder: Path) -> dict[str, Any]:
 
 def _figures(found: dict[str, Any]) -> tuple[int, str]:
     """(parameters, dtype): as the hub has counted them, else by the size of the weights and what config.json says."""
-    counts = {DTYPES.get(name, name): int(count) for name, count in found["parameters"].items()}
+    counts: Counter[str] = Counter()
+    for name, count in found["parameters"].items():
+        counts[DTYPES.get(name, name)] += int(count)
     if counts:
-        return sum(counts.values()), max(counts, key=lambda name: counts[name])
+        return counts.total(), counts.most_common(1)[0][0]
     said = found["config"].get("dtype") or found["config"].get("torch_dtype")
     dtype = said if said in DTYPES.values() else "float32"
     return int(found["bytes"]) // {"float32": 4, "float64": 8, "int8": 1}.get(dtype, 2), dtype

@@ -1,7 +1,7 @@
 """A loop whose steps take milliseconds: a chain of hashes instead of weights, so that a lost or doubled step shows.
 
 What it does stands in the configuration's `card`, as JSON: steps, step_s, every (steps between two checkpoints),
-fail_at and crash_at (steps).
+fail_at and crash_at (steps), until (a file that it waits for before its first step).
 """
 
 import hashlib
@@ -24,7 +24,8 @@ time.sleep(float(os.environ.get("QUICK_LOOP_IMPORT_S", "0")))  # torch takes sec
 
 def run_job(folder: Path, config: TrainingConfig, root: Path, out: Path, *, strict: bool = False) -> Path:
     """Make the steps that are left; the same events as the real one."""
-    plan = {"steps": 20, "step_s": 0.005, "every": 5, "fail_at": -1, "crash_at": -1, **json.loads(config.card or "{}")}
+    plan = {"steps": 20, "step_s": 0.005, "every": 5, "fail_at": -1, "crash_at": -1, "until": "",
+            **json.loads(config.card or "{}")}
     with jobs.hold_job(folder), EventLog(folder / "events.jsonl") as events:
         run = Run(folder=folder, config=config, recipe=None, dev={}, events=events, device="cpu")
         try:
@@ -46,6 +47,9 @@ def _train(run: Run, plan: dict[str, Any]) -> None:
     step, link = json.loads(saved.read_text()) if saved.exists() else (0, "")
     run.events.append("started", pid=os.getpid(), step=step, total_steps=plan["steps"],
                       cards=os.environ.get("CUDA_VISIBLE_DEVICES"))
+    while plan["until"] and not Path(plan["until"]).exists():
+        time.sleep(plan["step_s"])
+        run.check()
     while step < plan["steps"]:
         run.in_step = True
         time.sleep(plan["step_s"])

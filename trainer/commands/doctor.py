@@ -21,7 +21,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("preset", type=Path, help="a YAML file, or the folder of a run")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting, as for run")
     parser.add_argument("--data-root", help="folder of the data sets (else the run's own, NARRATOR_DATA, or data/)")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs, for the disk it is on")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs: its disk, its cards")
     parser.add_argument("--quick", action="store_true",
                         help="what `start` does first: fewer pictures, no dry run, memory estimated, time not told")
     parser.add_argument("--pictures", type=int, metavar="N",
