@@ -1,7 +1,9 @@
 """How long a stage lasts, how its step size falls, when it is measured, and by what the best of it is kept."""
 
+import dataclasses
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,12 @@ from training import PRESET, go_on, tiny  # noqa: F401
 
 from narrator.records import Example, NarratorError, Score
 from trainer.card import card
-from trainer.config import METRICS, Stage, parse_config
+from trainer.config import METRICS, Data, Stage, TrainingConfig, parse_config
+from trainer.doctor import check
 from trainer.evaluation import by_metric
 from trainer.events import read_events
 from trainer.jobs import create_job
+from trainer.preflight.judged import metric_findings
 from trainer.recipes import RECIPES
 from trainer.run import evaluations_of, stage_steps, steps_between
 from trainer.stages import SCHEDULERS
@@ -123,8 +127,30 @@ def test_a_metric_weighs_the_sets_by_their_examples() -> None:
     scores = {"a": {"loss": score(1.0)}, "b": {"loss": score(5.0)}, "c": {"cider_d": score(0.5, True)}}
     assert by_metric(scores, sets, "loss") == pytest.approx(-(3 * 1.0 + 5.0) / 4)
     assert by_metric(scores, sets, "cider_d") == 0.5
-    with pytest.raises(NarratorError, match=r"no score 'accuracy'\. They have: cider_d, loss\. Set 'metric'"):
+    with pytest.raises(NarratorError, match=r"no score 'accuracy'\. They have: cider_d, loss\. The .* start a new one"):
         by_metric(scores, sets, "accuracy")
+
+
+@pytest.mark.parametrize(("rows", "wrong"), [
+    ([{"prompt": "What colour?", "caption": "red"}], "cider_d"),
+    ([{"caption": "Hm."}], "accuracy"),
+    ([{"prompt": "What is there?", "caption": "A red square on a table."}], "accuracy"),
+    ([{"prompt": "What colour?", "caption": "red"}, {"caption": "Hm."}], None),
+    ([{"caption": "A red dog runs."}], None)])
+def test_a_metric_that_nothing_held_out_has_is_found_before_a_start(
+        rows: list[dict[str, str]], wrong: str | None, tiny: Path, tmp_path: Path) -> None:  # noqa: F811
+    for colour, split in (("red", "train"), ("blue", "dev")):
+        shutil.copy(tiny / f"{colour}1.png", tmp_path / f"{split}.png")
+    lines = [json.dumps({"image": f"{split}.png", "split": split} | row) for split in ("train", "dev") for row in rows]
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines))
+    config = TrainingConfig(
+        name="mine", recipe="projector_lm", data=[Data(path="rows.jsonl", split="train")],
+        dev=[Data(path="rows.jsonl", split="dev")],
+        stages=[Stage(name=metric, objective="answer", metric=metric) for metric in ("accuracy", "cider_d")])
+    found = [one for one in check(config, tmp_path, lambda *_: None, quick=True).findings if "goes by" in one.what]
+    assert [one.level for one in found if f"'{wrong}'" in one.what] == ["error"] * (wrong is not None)
+    assert len(found) == (wrong is not None)
+    assert metric_findings(dataclasses.replace(config, recipe="hub_vlm"), []) == metric_findings(config, []) == []
 
 
 def test_the_card_says_what_chose() -> None:

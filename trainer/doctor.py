@@ -14,6 +14,7 @@ from trainer.preflight.balance import balance_findings
 from trainer.preflight.bases import base_findings, licence_findings
 from trainer.preflight.dry_run import Measured, measure
 from trainer.preflight.findings import Finding, Tell, error_of, ordered
+from trainer.preflight.judged import metric_findings
 from trainer.preflight.leaks import picture_findings, scene_findings, text_findings
 from trainer.preflight.lengths import length_findings
 from trainer.preflight.pictures import look_at, spread
@@ -72,7 +73,7 @@ def check(config: TrainingConfig, root: Path, tell: Tell, *, quick: bool = False
         findings += scene_findings(sets)
     if config.recipe != "image_gpt":
         findings += text_findings(sets) + length_findings(config, root, sets, tell)
-    findings += balance_findings(config, sets) + licence_findings(config, root)
+    findings += metric_findings(config, sets) + balance_findings(config, sets) + licence_findings(config, root)
     try:
         stages = examine(config, root, steps_of(config, sets))
     except NarratorError as error:

@@ -41,8 +41,9 @@ def by_metric(scores: Mapping[str, Mapping[str, Score]], sets: Mapping[str, Sequ
     total = sum(len(sets[name]) for name in found)
     if not total:
         known = ", ".join(sorted({name for of_set in scores.values() for name in of_set}))
-        raise NarratorError(f"The held-out examples have no score '{metric}'. They have: {known}. Set 'metric' to one "
-                            "of the recipe's that is among them, or leave it empty.")
+        raise NarratorError(f"The held-out examples have no score '{metric}'. They have: {known}. The settings of a "
+                            "run cannot be changed: start a new one, with 'metric' one of the recipe's that is among "
+                            "them, or empty.")
     return sum((one.value if one.higher_is_better else -one.value) * len(sets[name])
                for name, one in found.items()) / total
 

@@ -109,6 +109,23 @@ def test_a_check_is_stopped_by_keyboard_and_leaves_no_process(visit: Open, train
     assert page.inner_text("#train-findings").strip() == ""
 
 
+def test_whoever_waits_for_checks_of_others_is_told_and_a_start_does_not(visit: Open) -> None:
+    first, second, third = (Train(visit()) for _ in range(3))
+    for train in (first, second, third):
+        train.learn_as_the_recipe_says()
+    for train in (first, second):
+        train.page.click("#train-check")
+    for train in (first, second):
+        train.says("Checking data and settings; a minute or two")
+    third.page.click("#train-check")
+    third.says("Waiting for another check to end")
+    third.page.click("#train-start")
+    third.says("before the start; keep this page open until the run is listed")
+    for train in (third, second, first):
+        train.page.click("#train-leave")
+        train.says("The check was stopped. Nothing was started.")
+
+
 def test_what_a_press_says_is_not_overwritten_by_the_opening_look(visit: Open, stopped: str) -> None:
     """Whoever is quicker than the tab's first look at the runs hears the answer, and keeps it in sight."""
     seen = visit()

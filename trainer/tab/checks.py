@@ -33,19 +33,29 @@ class Progress:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Looked:
-    """A look that is over. key: `starts.wish` of what was looked at. begins: whether the run could begin at all."""
+    """A look that is over. key: `key` of what was looked at. begins: whether the run could begin at all. whole: with
+    the dry run. wish: `starts.wish` of what has been looked at last, also where that look was left."""
 
-    key: str
-    at: float  # by time.monotonic
-    errors: int
-    warnings: int
-    begins: bool
+    key: str = ""
+    at: float = 0.0  # by time.monotonic
+    errors: int = 0
+    warnings: int = 0
+    begins: bool = False
+    whole: bool = False
+    wish: str = ""
+    found: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # as `look` gave it
 
     def clears(self, key: str, anyway: bool) -> bool:
         """Whether these settings may be started without another look. anyway: whether a person says so who has seen
         what is wrong with the very same."""
-        same = self.key == key and time.monotonic() - self.at < FRESH_S
-        return same and (not self.errors or (anyway and self.begins))
+        return self._stands(key) and (not self.errors or (anyway and self.begins))
+
+    def refuses(self, key: str) -> bool:
+        """Whether these settings have just been looked at with a dry run, and found wanting: a quick one knows less."""
+        return self._stands(key) and self.whole and self.errors > 0
+
+    def _stands(self, key: str) -> bool:
+        return self.key == key and time.monotonic() - self.at < FRESH_S
 
     def line(self) -> tuple[str, str]:
         """(what a check found in a sentence, its kind of status line)"""
@@ -57,7 +67,8 @@ class Looked:
     def refused(self) -> str:
         """Why a run was not started."""
         way = " Or press Start all the same, below it." if self.begins else ""
-        return f"Not started: {_things(self.errors)} must be mended first. See what the check found.{way}"
+        again = ", and check again once it is" if self.whole else ""  # a look on demand stands for a while
+        return f"Not started: {_things(self.errors)} must be mended first. See what the check found{again}.{way}"
 
     def minded(self) -> str:
         """What does not hold up a start, in a sentence; "" where there is nothing."""
@@ -85,11 +96,34 @@ async def look(state: Mapping[str, Any], *, quick: bool) -> AsyncGenerator[Progr
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def looked(key: str, found: Mapping[str, Any]) -> Looked:
+def key(state: Mapping[str, Any]) -> str:
+    """What a look is about: the same text for the same settings on the same data, as long as no file or folder that
+    they name is another one (size and time of change; of a folder its own time). Raises NarratorError as
+    `starts.wish` does."""
+    config, root = starts.checked(dict(state)), Path(state["root"])
+    named = dict.fromkeys(source.path for source in (*config.data, *config.text, *config.dev))
+    return json.dumps([starts.wish(dict(state)), {path: _stamp(root / path) for path in named}])
+
+
+def looked(key: str, found: Mapping[str, Any], *, whole: bool = False, wish: str = "") -> Looked:
     """What is kept of a look."""
     levels = [row.get("level") for row in found.get("findings", [])]
     return Looked(key=key, at=time.monotonic(), errors=levels.count("error"), warnings=levels.count("warning"),
-                  begins=bool(found.get("begins")))
+                  begins=bool(found.get("begins")), whole=whole, wish=wish, found=found)
+
+
+def begun(before: Looked | None, wish: str) -> Looked:
+    """What is kept while a look goes on: what the one before found, and what this one is about."""
+    return dataclasses.replace(before or Looked(), wish=wish)
+
+
+def _stamp(path: Path) -> list[int] | None:
+    """None for what is not there, or is a set of the Hub."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return [0 if path.is_dir() else found.st_size, found.st_mtime_ns]
 
 
 def _found(said: str) -> dict[str, Any]:

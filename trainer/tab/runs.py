@@ -100,6 +100,11 @@ def begun(job: Job, minded: str = "") -> str:
     return status(f"{name} is started. It goes on when this page is closed. {minded}".strip(), "done")
 
 
+def begun_before(job: Job) -> str:
+    """The status line's words where a start was to be stopped and has been made already."""
+    return f"The check was stopped, but {views.title(job.id)} was started already: it is among the runs. Stop it there."
+
+
 def title_of(job: Job) -> str:
     """What the variant of a finished run is called; the run's own name where it cannot be told."""
     variant = made_by(job.id)

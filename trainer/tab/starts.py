@@ -148,7 +148,13 @@ def wish(state: State) -> str:
 
 def is_live(wished: str) -> bool:
     """Whether a run of this `wish` waits or runs."""
-    return any(job.state in LIVE and _read(job.folder) == wished for job in list_jobs(places.runs_folder()))
+    return live(wished) is not None
+
+
+def live(wished: str) -> Job | None:
+    """The run of this `wish` that waits or runs, if one does."""
+    return next((job for job in list_jobs(places.runs_folder()) if job.state in LIVE and _read(job.folder) == wished),
+                None)
 
 
 def _request(wished: str, runs: Path) -> str:
