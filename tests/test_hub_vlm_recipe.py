@@ -3,6 +3,7 @@ start to end. Random weights of the real architectures."""
 
 import dataclasses
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -241,7 +242,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("florence2", {}, "a florence2 with an encoder for its prompt is not trained here"),
     ("blip", {"stages": [stage(objective="language")]}, "'tell' has the objective 'language'; hub_vlm knows caption"),
     ("blip", {"quantize": "4bit"}, "Quantised weights cannot learn: set 'lora'"),
-    ("blip", {"quantize": "4bit", "lora": LORA}, "need an NVIDIA GPU with CUDA"),
+    ("blip", {"quantize": "4bit", "lora": LORA}, "need bitsandbytes: pip install bitsandbytes"),
     ("blip", {"lora": {**LORA, "targets": "q_proj"}}, "no layer 'q_proj' outside its picture encoder. It has: dense,"),
     ("blip", {"data": [{"path": "asked.jsonl"}], "stages": [stage(objective="caption")]},
      "'tell' has nothing to learn from: the data holds questions alone. Set its objective to answer"),
@@ -251,7 +252,9 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("base", "changes", "reason"), REFUSED, ids=[case[2][:30] for case in REFUSED])
 def test_what_does_not_fit_together_is_refused(recipe_of: Callable[..., HubVLMRecipe], base: str,
-                                               changes: dict[str, Any], reason: str) -> None:
+                                               changes: dict[str, Any], reason: str,
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)  # as if it were not installed
     with pytest.raises(NarratorError) as refused:
         recipe_of(base, **changes).prepare()
     assert reason in str(refused.value)

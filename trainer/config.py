@@ -174,7 +174,7 @@ class TrainingConfig:
                           "empty for random weights.")
     lora: Lora | None = knob(None, recipes=_SPEAKING, says="Train adapters on a frozen base; empty trains all weights.")
     quantize: str = knob("none", choices=("none", "8bit", "4bit"), recipes=_SPEAKING,
-                         says="How a frozen base is held; 8bit and 4bit need CUDA and bitsandbytes.")
+                         says="How a frozen base is held; 8bit and 4bit need bitsandbytes.")
     recompute: bool = knob(False, recipes=_SPEAKING,
                            says="Whether activations are computed again on the way back in place of kept: less memory, "
                                 "about a third slower. Always so over 8-bit and 4-bit weights.")

@@ -21,6 +21,7 @@ from trainer.events import EventLog
 from trainer.failures import disk_full, disk_sentence, memory_sentence, out_of_memory
 from trainer.publishing import publish
 from trainer.recipes import recipe_class
+from trainer.recipes.saving import to_keep
 from trainer.run import Run, Silent, Stopped, check_shared, stage_steps, stop_on_signals
 from trainer.samples import begin as begin_samples
 from trainer.stages import learn
@@ -159,7 +160,7 @@ def _keep(run: Run, stage: Stage, model: Any, steps: int) -> None:
         with run.recipe.autocast():
             scores = plain(run.recipe.evaluate(model, run.dev, beams=run.config.eval_beams, intervals=True,
                                                tell=run.tell(f"{stage.name}: dev")))
-    model.save_pretrained(home / "best")
+    model.save_pretrained(home / "best", state_dict=to_keep(model, run.recipe.kept))
     report = {"name": stage.name, "objective": stage.objective, "steps": steps, "beams": run.config.eval_beams,
               "seconds": round(seconds_of(run, stage)), "scores": scores}
     run.events.append("stage_done", checkpoint=True, **report)

@@ -26,7 +26,7 @@ from trainer.draws import Batches, Epochs, as_made
 from trainer.evaluation import by_metric, plain
 from trainer.recipes import RECIPES
 from trainer.recipes.lora import check_adapter
-from trainer.recipes.saving import check_whole
+from trainer.recipes.saving import check_whole, to_keep
 from trainer.run import Run, Stopped, stage_steps, steps_between
 from trainer.watch import Watch
 
@@ -106,8 +106,9 @@ class StageTrainer(Trainer):
         transformers goes by the model's when it resumes, or takes the best weights: what it did not find would stay as
         it was (huggingface/transformers issue 43701)."""
         if self.args.should_save:
-            self.accelerator.unwrap_model(self.model).save_pretrained(
-                output_dir or self.args.output_dir, state_dict=state_dict, save_original_format=False)
+            model = self.accelerator.unwrap_model(self.model)
+            model.save_pretrained(output_dir or self.args.output_dir, save_original_format=False,
+                                  state_dict=to_keep(model, self.run_.recipe.kept, state_dict))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Go on with the weights of a checkpoint; NarratorError where they are not whole."""
@@ -124,7 +125,7 @@ class StageTrainer(Trainer):
 
     def _issue_warnings_after_load(self, load_result: Any) -> None:
         """Whole weights fit the model or are refused: NarratorError where some have no place, or are missing."""
-        check_whole(self.accelerator.unwrap_model(self.model), load_result)
+        check_whole(self.accelerator.unwrap_model(self.model), load_result, self.run_.recipe.kept)
 
     def _prepare_inputs(self, inputs: Any) -> Any:
         """The batch, on the device."""

@@ -34,7 +34,7 @@ class CausalLM:
 
     def __init__(self, variant: Variant, device: str) -> None:
         """Load the weights from the variant's folders. Raises NarratorError for an adapter of another base and for
-        quantised weights without CUDA; OSError, ValueError or RuntimeError when files are damaged."""
+        quantised weights without bitsandbytes; OSError, ValueError or RuntimeError when files are damaged."""
         self._begin(variant, load_model(Path(variant.source), device, bits=BITS.get(variant.dtype)))
 
     def shares(self, variant: Variant) -> bool:
@@ -179,11 +179,11 @@ def load_model(folder: Path, device: str | torch.device, *, bits: int | None = N
 
 def check_quantised(device: torch.device) -> None:
     """Raise NarratorError where 8-bit and 4-bit weights cannot be held."""
-    if device.type != "cuda":
-        raise NarratorError("8-bit and 4-bit weights need an NVIDIA GPU with CUDA, and there is none here: take the "
-                            "model with its whole weights, or a smaller one.")
+    if device.type not in ("cuda", "cpu"):
+        raise NarratorError(f"8-bit and 4-bit weights cannot be held on {device.type}: take the model with its whole "
+                            "weights, or a smaller one.")
     if importlib.util.find_spec("bitsandbytes") is None:
-        raise NarratorError("8-bit and 4-bit weights need bitsandbytes: pip install bitsandbytes.")
+        raise NarratorError("8-bit and 4-bit weights need bitsandbytes: pip install bitsandbytes==0.50.2.")
 
 
 def put_on(model: Any, base: Path, adapter: Path) -> Any:

@@ -100,6 +100,10 @@ class Recipe(Protocol):
         """The model as a stage left it (`model.save_pretrained`)."""
         ...
 
+    def kept(self, model: Any, name: str) -> bool:
+        """Whether a checkpoint holds the weight of this name; `load` has the others from elsewhere."""
+        return True
+
     def dataset(self, stage: Stage, model: Any, tell: Tell) -> Any:
         """What the stage learns from."""
         ...
@@ -109,8 +113,9 @@ class Recipe(Protocol):
         return None
 
     def spare(self, model: Any) -> None:
-        """Let the model recompute activations where the settings say so; after `dataset`, which may add adapters."""
-        if self.config.recompute:
+        """Let the model recompute activations where the settings say so, or its weights are quantised to save memory;
+        after `dataset`, which may add adapters."""
+        if self.config.recompute or self.config.quantize != "none":
             model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
 
     def parameter_groups(self, model: Any, stage: Stage) -> list[dict[str, Any]]:

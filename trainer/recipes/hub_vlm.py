@@ -202,7 +202,7 @@ def load_base(folder: Path, device: torch.device, *, frozen: bool, quantize: str
         model = load_whole(AutoModelForImageTextToText, folder, dtype=dtype, **more)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise _unusable(folder, error) from error
-    return prepare_model_for_kbit_training(model) if bits else model
+    return prepare_model_for_kbit_training(model, use_gradient_checkpointing=False) if bits else model
 
 
 def attach(model: Any, lora: Lora, *, eyes: bool) -> PeftModel:

@@ -27,7 +27,7 @@ def load_base(folder: Path, device: torch.device, *, frozen: bool, quantize: str
         reason = " ".join(str(error).split())[:200]
         raise NarratorError(f"The base {folder} cannot be loaded ({reason}). It must hold config.json, a tokenizer and "
                             "safetensors of a language model.") from error
-    return prepare_model_for_kbit_training(model) if bits else model
+    return prepare_model_for_kbit_training(model, use_gradient_checkpointing=False) if bits else model
 
 
 def attach(model: Any, lora: Lora) -> PeftModel:

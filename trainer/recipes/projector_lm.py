@@ -56,31 +56,45 @@ class ProjectorRecipe(Recipe):
 
     def prepare(self) -> tuple[ProjectorLM, Any]:
         """The model before its first step, and the collator."""
-        language = load_base(self.base, self.device, frozen=True, quantize=self.config.quantize)
+        return self._joined(self.config.quantize), collate
+
+    def _joined(self, quantize: str) -> ProjectorLM:
+        """Encoder and language model of the bases, and a projector that has learned nothing."""
+        language = load_base(self.base, self.device, frozen=True, quantize=quantize)
         vision = vision_part(self.eyes)
         seen, said = (part.config.to_dict() | {"_name_or_path": ""} for part in (vision, language))  # no path is saved
+        said.pop("quantization_config", None)  # what is saved is not
         config = ProjectorLMConfig(vision_config=seen, text_config=said, projector=self.config.projector)
         with torch.device("meta"):  # the two large parts are taken over, not made
             model = ProjectorLM(config)
         model.vision, model.language = vision, language
         model.begin_projector(language.get_input_embeddings().weight)
-        return model, collate
+        return model
 
     def size(self, stage: Stage) -> int:
         """Pictures in one pass over the stage's data."""
         return len(self._asking(stage).rows)
 
     def load(self, folder: Path) -> ProjectorLM:
-        """The model as a stage left it; its adapters are merged only where the stage is over."""
+        """The model as a stage left it; its adapters are merged only where the stage is over, and a base that is held
+        quantised is not in its checkpoints."""
+        names = _stored(folder)
+        adapted = any(".lora_" in name for name in names)
+        based = any(name.startswith("language.") and ".lora_" not in name for name in names)
         model: ProjectorLM
-        if self.config.lora is None or not _adapted(folder):
+        if based and not adapted:
             model = load_whole(ProjectorLM, folder)
             return model
-        model = self.prepare()[0]
-        model.language = attach(model.language, self.config.lora)
+        model = self._joined("none" if based else self.config.quantize)
+        if adapted and self.config.lora is not None:
+            model.language = attach(model.language, self.config.lora)
         state = {name: tensor for path in folder.glob("*.safetensors") for name, tensor in load_file(path).items()}
-        check_whole(model, model.load_state_dict(state, strict=False))
+        check_whole(model, model.load_state_dict(state, strict=False), self.kept)
         return model
+
+    def kept(self, model: ProjectorLM, name: str) -> bool:
+        """Whether a checkpoint holds a weight: those of a quantised base, which stay what they are, it does not."""
+        return not (name.startswith("language.") and ".lora_" not in name and _is_quantised(model))
 
     def dataset(self, stage: Stage, model: ProjectorLM, tell: Tell) -> Dialogues:
         """What the stage learns from: patches of the frozen encoder, computed once, and what is asked about them."""
@@ -176,7 +190,7 @@ class ProjectorRecipe(Recipe):
     def finish(self, model: ProjectorLM) -> ProjectorLM:
         """Adapters become part of the weights at the end of their stage; of a quantised base, of its whole weights."""
         if isinstance(model.language, PeftModel):
-            if self.config.quantize != "none":
+            if _is_quantised(model):
                 assert self.config.lora is not None
                 whole = attach(load_base(self.base, self.device, frozen=True), self.config.lora)
                 whole.load_state_dict({name: tensor for name, tensor in model.language.state_dict().items()
@@ -188,6 +202,8 @@ class ProjectorRecipe(Recipe):
     def save(self, model: ProjectorLM, folder: Path) -> Variant:
         """Write weights in bf16, tokenizer and preprocessing; whoever calls writes the manifest, last."""
         folder.mkdir(parents=True, exist_ok=True)
+        if _is_quantised(model):  # only the projector has learned
+            model.language = load_base(self.base, self.device, frozen=True)
         config, total = self.config, save_weights(model, folder)
         self.tokenizer.save_pretrained(folder)
         self.to_pixels.save(folder)
@@ -224,13 +240,17 @@ def _check(config: TrainingConfig) -> None:
             raise NarratorError("Quantised weights cannot learn: set 'lora', or 'quantize: none'.")
 
 
-def _adapted(folder: Path) -> bool:
-    """Whether a checkpoint holds adapters, beside the weights that they are on."""
+def _stored(folder: Path) -> list[str]:
+    """The names of a checkpoint's weights."""
+    names: list[str] = []
     for path in folder.glob("*.safetensors"):
         with safe_open(path, "pt") as stored:
-            if any(".lora_" in name for name in stored.keys()):  # noqa: SIM118  (no dict)
-                return True
-    return False
+            names += stored.keys()
+    return names
+
+
+def _is_quantised(model: ProjectorLM) -> bool:
+    return bool(getattr(model.language, "is_quantized", False))
 
 
 def _picture_input(folder: Path, config: TrainingConfig) -> PictureInput:

@@ -1,6 +1,7 @@
 """Weights as a variant ships them."""
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from narrator.records import NarratorError
 
 SMALL = 100_000_000  # parameters; the shards of a smaller model stay below what a repository takes without LFS
 SHARD, LARGE_SHARD = "9MB", "2GB"
+Kept = Callable[[Any, str], bool]  # (model, name of a weight) -> whether a checkpoint holds it
 
 
 def save_weights(model: PreTrainedModel, folder: Path, *, float8: bool = False) -> int:
@@ -29,10 +31,18 @@ def save_weights(model: PreTrainedModel, folder: Path, *, float8: bool = False) 
     return total
 
 
-def check_whole(model: torch.nn.Module, loaded: Any) -> None:
-    """Raise NarratorError unless all weights of the model came, and no others. loaded: what `load_state_dict(...,
-    strict=False)` gave; a weight that shares its memory with one that came need not."""
-    state, missing = model.state_dict(), set(loaded.missing_keys)
+def to_keep(model: Any, kept: Kept, state: dict[str, Any] | None = None) -> dict[str, Any] | None:
+    """What `save_pretrained` is given as state_dict for a checkpoint: None for all weights. state: the weights, where
+    they are in parts."""
+    whole = model.state_dict() if state is None else state
+    found = {name: tensor for name, tensor in whole.items() if kept(model, name)}
+    return state if len(found) == len(whole) else found
+
+
+def check_whole(model: torch.nn.Module, loaded: Any, kept: Kept = lambda model, name: True) -> None:
+    """Raise NarratorError unless all weights of the model came that a checkpoint keeps, and no others. loaded: what
+    `load_state_dict(..., strict=False)` gave; a weight that shares its memory with one that came need not."""
+    state, missing = model.state_dict(), {name for name in loaded.missing_keys if kept(model, name)}
     found = {tensor.data_ptr() for name, tensor in state.items() if name not in missing}
     lost = [name for name in sorted(missing) if state[name].data_ptr() not in found]
     if lost or loaded.unexpected_keys:
