@@ -119,7 +119,7 @@ def test_rows_of_the_same_picture_are_one_example_and_never_in_two_splits(folder
     for split, texts in (("train", ("one", "two")), ("dev", ("three",))):
         log: list[str] = []
         assert [example.texts for example in read_examples(path, split=split, report=log.append)] == [texts]
-        assert "line 3: picture 'images/../a.png' is in split 'dev' here and in split 'train' at" in log[0]
+        assert "line 3: picture 'images/../a.png' is in split 'dev' here and in split 'train' at line 1" in log[0]
         assert f"of split {split}" in log[-1]
 
 

@@ -171,8 +171,9 @@ class _Gathered:
         name = posixpath.normpath(row.image)
         split, where = self.split_of.setdefault(name, (row.split, row.where))
         if split != row.split:
+            there = where.removeprefix(row.where.rpartition(", ")[0] + ", ")  # of the same file its line is enough
             raise BadRow(row.where, f"picture {show(row.image)} is in split {show(row.split or '')} here "
-                                    f"and in split {show(split or '')} at {where}")
+                                    f"and in split {show(split or '')} at {there}")
 
     def finish(self) -> list[Example]:
         """The examples, after a summary; NarratorError that says why when there are none."""
