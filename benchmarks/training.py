@@ -3,10 +3,11 @@
     python benchmarks/training.py [PRESET ...] [--data-root FOLDER] [--steps 24] [--repeats 3] [--json]
 
 For each stage of a preset that a plain script can do (not those that learn from words in the place of pictures, from a
-teacher or from a reward): texts learned a second and peak memory, each the median of repeated runs, every run in a
-process of its own. The peer keeps a row for each text, padded to one length, stacks rows by the default collator, and
-encodes every picture in every step; `longest` is the one that pads rows of text to the longest of their batch. Both
-compute in the same precision. Before anything is timed, the two give the same loss on the same texts, or it ends.
+teacher or from a reward): texts learned a second and peak memory, each the median of repeated runs, in turns, every
+run in a process of its own. The peer keeps a row for each text, padded to one length, stacks rows by the default
+collator, and encodes every picture in every step; `longest` is the one that pads rows of text to the longest of their
+batch. Both compute in the same precision. Before anything is timed, the two give the same loss on the same texts, or it
+ends.
 Our frozen encoders' features are cached before the steps that are timed: `prepared_s` says how long that took.
 """
 
@@ -76,11 +77,11 @@ def compare(options: argparse.Namespace, preset: str, stage: Stage) -> dict[str,
     sides = ["ours", "peer"] + (["longest"] if config.recipe == "causal_lm" else [])
     try:
         found["losses"] = _apart(options, preset, stage, "same")
-        runs = {side: [_apart(options, preset, stage, side) for _ in range(options.repeats)] for side in sides}
+        turns = [{side: _apart(options, preset, stage, side) for side in sides} for _ in range(options.repeats)]
     except NarratorError as error:
         return {**found, "left_out": str(error)}
     for side in sides:
-        found[side] = {name: statistics.median(run[name] for run in runs[side]) for name in runs[side][0]}
+        found[side] = {name: statistics.median(turn[side][name] for turn in turns) for name in turns[0][side]}
     speeds = {side: found[side]["texts_per_s"] for side in sides}
     return {**found, "ratio": speeds["ours"] / speeds["peer"],
             **({"ratio_longest": speeds["ours"] / speeds["longest"]} if "longest" in sides else {})}
