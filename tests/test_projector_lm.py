@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
@@ -28,9 +29,10 @@ from narrator.catalog import load_variants
 from narrator.engine import Engine
 from narrator.families.projector_lm import ProjectorFamily
 from narrator.metrics.questions import same
-from narrator.records import NarratorError
+from narrator.records import Example, NarratorError
 from narrator.settings import GenerationSettings
 from trainer.config import parse_config
+from trainer.recipes.asked import Asking, Dialogues
 from trainer.recipes.pairs import make_tokenizer
 from trainer.recipes.projector_lm import ProjectorRecipe
 from trainer.recipes.teacher import IGNORED
@@ -167,6 +169,17 @@ def test_the_loss_is_on_the_answer_and_its_end_alone(root: Path, tmp_path: Path)
             count += 1
     assert loss.item() == pytest.approx(total / count, rel=1e-4)
     assert IGNORED == -100
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_picture_with_questions_of_its_own_is_never_mirrored(root: Path, tmp_path: Path, asked: bool) -> None:
+    recipe = recipe_of(root, tmp_path / "run")
+    image = root / "red0.png"
+    example = Example(image=image, texts=("on the left", "red"), prompt="Where is it?" if asked else "")
+    asking = Asking([example], recipe.tokenizer, "answer", 32, recipe.companions)
+    views = np.stack([np.full((1, 4, 24), view, np.float16) for view in range(2)])  # as it is, mirrored
+    dialogues = Dialogues(views, {image: 0}, asking)
+    assert {float(dialogues[0]["patches"].max()) for _ in range(32)} == ({0.0} if asked else {0.0, 1.0})
 
 
 def test_several_pictures_in_one_prompt_and_none(root: Path, tmp_path: Path) -> None:

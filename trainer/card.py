@@ -16,6 +16,7 @@ from trainer.recipes import RECIPES
 
 DEV = "dev"  # the folder of held-out rows in a card's commands
 Scores = dict[str, dict[str, dict[str, float]]]  # data set -> metric -> value, low, high
+OF_THE_RUN = ("loss_captions",)  # figures of metrics.json that `narrator evaluate` does not measure
 
 
 def write_card(run: Path, out: Path, config: TrainingConfig, final: Scores, more: str = "",
@@ -87,8 +88,9 @@ def _cell(score: dict[str, float] | None) -> str:
 
 
 def _index(config: TrainingConfig, final: Scores) -> dict[str, Any]:
-    """The Hub's `model-index` of one model."""
+    """The Hub's `model-index` of one model: what the commands of the card give again."""
     return {"name": config.name, "results": [
         {"task": {"type": RECIPES[config.recipe].task}, "dataset": {"name": data, "type": data.split("/")[0]},
-         "metrics": [{"type": metric, "value": score["value"]} for metric, score in of_set.items()]}
+         "metrics": [{"type": metric, "value": score["value"]} for metric, score in of_set.items()
+                     if metric not in OF_THE_RUN]}
         for data, of_set in final.items()]}

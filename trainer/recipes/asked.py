@@ -53,7 +53,8 @@ class Asking:
 
 
 class Dialogues(Dataset):
-    """Cached patches of each picture, one of the views at random, with some of what is asked about it."""
+    """Cached patches of each picture, one of the views at random, with some of what is asked about it. A picture with
+    questions of its own is seen as it is: they may be about left and right."""
 
     def __init__(self, views: np.ndarray, places: Mapping[Path | None, int], asking: Asking) -> None:
         self.views, self.places, self.asking = views, places, asking  # views: (V, N, P, channels), float16
@@ -63,7 +64,8 @@ class Dialogues(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         image = self.asking.rows[index]
-        seen = self.views[random.randrange(len(self.views)), self.places[image]]
+        turned = 1 if "given" in self.asking.pairs[image] else len(self.views)
+        seen = self.views[random.randrange(turned), self.places[image]]
         return {"patches": torch.from_numpy(seen.astype(np.float32)), "pairs": self.asking.draw(image)}
 
 
