@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -83,21 +82,6 @@ def test_data_come_as_loose_files_or_from_the_hub(visit: Open, training: Server,
     page.set_input_files("#train-upload input[type=file]", loose(tmp_path / "loose", training))
     assert "3 pictures to learn from, 1 to measure on" in train.says("The upload is ready")
     assert train.violations("loose pictures") == [] and not train.sideways()
-    with zipfile.ZipFile(tmp_path / "many.zip", "w") as packed:
-        for number in range(1500):
-            packed.write(training.folder / "p0.jpg", f"{number}.jpg")
-            packed.writestr(f"{number}.txt", f"Picture {number}.")
-    page.set_input_files("#train-upload input[type=file]", tmp_path / "many.zip")
-    page.wait_for_selector("#train-upload-leave", timeout=WAIT_MS)
-    assert train.violations("an upload under way") == [] and not train.sideways()
-    page.click("#train-upload-leave")
-    train.says("The upload was stopped. Nothing of it is kept.")
-    page.set_input_files("#train-upload input[type=file]", tmp_path / "many.zip")
-    page.wait_for_selector("#train-upload-leave", timeout=WAIT_MS)
-    page.fill("#train-stages-epochs input", "7")  # while it is unpacked
-    page.wait_for_selector("#train-upload-leave", state="hidden", timeout=WAIT_MS)
-    assert "1,350 pictures to learn from, 150 to measure on" in train.says("The upload is ready")
-    assert page.input_value("#train-stages-epochs input") == "7"
     page.get_by_role("radio", name="A data set of the Hugging Face Hub").check()
     page.fill("#train-hub-name :is(input, textarea)", "no name")
     page.click("#train-hub-use")
