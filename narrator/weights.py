@@ -20,7 +20,7 @@ _MEND = "restore the folder from where it came, or train it again"
 # safetensors' names of the formats of numbers, and ours
 DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "F8_E4M3": "float8", "I8": "int8",
           "U8": "int8"}
-_BYTES = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2, "float8": 1, "int8": 1}
+BYTES = {"float32": 4, "float64": 8, "float16": 2, "bfloat16": 2, "float8": 1, "int8": 1}
 
 
 def check_checkpoint(variant: Variant) -> None:
@@ -84,7 +84,7 @@ def tensors_of(family: object) -> dict[int, int]:
 
 def stored_bytes(variant: Variant) -> int:
     """Bytes of the weights on disk, by the catalog's count and dtype; 0 where it does not say how many there are."""
-    return variant.parameters * _BYTES.get(variant.dtype, 2)
+    return variant.parameters * BYTES.get(variant.dtype, 2)
 
 
 def free_bytes(device: str) -> int:

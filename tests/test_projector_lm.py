@@ -12,7 +12,10 @@ import torch
 from peft import LoraConfig, get_peft_model
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from torch import nn
 from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
     CLIPImageProcessorPil,
     CLIPVisionConfig,
     CLIPVisionModel,
@@ -28,11 +31,14 @@ from narrator.adapters.placing import write_manifest
 from narrator.catalog import load_variants
 from narrator.engine import Engine
 from narrator.families.projector_lm import ProjectorFamily
+from narrator.families.projector_model import joined
 from narrator.metrics.questions import same
 from narrator.records import Example, NarratorError
 from narrator.settings import GenerationSettings
 from trainer.config import parse_config
 from trainer.recipes.asked import Asking, Dialogues
+from trainer.recipes.branches import branched
+from trainer.recipes.optimising import answer_loss
 from trainer.recipes.pairs import make_tokenizer
 from trainer.recipes.projector_lm import ProjectorRecipe
 from trainer.recipes.teacher import IGNORED
@@ -169,6 +175,46 @@ def test_the_loss_is_on_the_answer_and_its_end_alone(root: Path, tmp_path: Path)
             count += 1
     assert loss.item() == pytest.approx(total / count, rel=1e-4)
     assert IGNORED == -100
+
+
+LANGUAGES: dict[str, dict[str, Any]] = {
+    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64},
+    "opt": {"ffn_dim": 48, "max_position_embeddings": 64, "word_embed_proj_dim": 32},
+    "phi": {"intermediate_size": 48}, "qwen2": {"intermediate_size": 48, "num_key_value_heads": 1},
+    "llama": {"intermediate_size": 48}}
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("kind", LANGUAGES)
+def test_texts_about_one_picture_share_a_row_and_see_nothing_of_each_other(kind: str, attention: str) -> None:
+    """Loss and gradients are those of each text in a row of its own."""
+    common = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2} if kind != "gpt2" else {}
+    torch.manual_seed(0)
+    language = AutoModelForCausalLM.from_config(
+        AutoConfig.for_model(kind, vocab_size=40, bos_token_id=0, eos_token_id=0, pad_token_id=1, **common,
+                             **LANGUAGES[kind]), attn_implementation=attention).eval()
+    eyes = ViTModel(ViTConfig(hidden_size=24, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
+                              image_size=32, patch_size=16), add_pooling_layer=False)
+    model = joined(eyes, language, "linear")
+    model.begin_projector(language.get_input_embeddings().weight)
+    patches = torch.randn(2, 4, 24)
+    texts = [[torch.randint(2, 40, (length,)) for length in lengths] for lengths in ((5, 3, 9), (4,))]
+    starts = [[2, 0, 4], [1]]
+    rows = branched(model, patches, texts, starts)
+    logits = model(inputs_embeds=rows.embeddings, attention_mask=rows.mask, position_ids=rows.positions,
+                   use_cache=False).logits[:, -rows.wanted.shape[1]:]
+    loss = answer_loss(logits, rows.wanted, 0.0)
+    alone, count = torch.zeros(()), 0
+    for one, about, begun in zip(patches, texts, starts, strict=True):
+        for ids, start in zip(about, begun, strict=True):
+            embeddings, mask = model.assemble([model.in_front(one[None])], [ids])
+            told = model(inputs_embeds=embeddings, attention_mask=mask).logits[0, -len(ids) - 1:-1]
+            alone = alone + nn.functional.cross_entropy(told[start:], ids[start:], reduction="sum")
+            count += len(ids) - start
+    assert loss.item() == pytest.approx(alone.item() / count, rel=1e-5)
+    learns = [model.projector.linear.weight, model.separator, language.get_input_embeddings().weight]
+    for ours, theirs in zip(torch.autograd.grad(loss, learns), torch.autograd.grad(alone / count, learns), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-4)
 
 
 @pytest.mark.parametrize("asked", [True, False])

@@ -18,7 +18,6 @@ from narrator.families.hub_vlm import HubVLM
 from narrator.families.projector_lm import ProjectorFamily
 from narrator.records import Variant
 
-pytest.importorskip("bitsandbytes")
 LORA = {"r": 4, "alpha": 8, "dropout": 0.0}
 STAGE = {"epochs": 6, "batch_size": 3, "learning_rate": 2e-2, "label_smoothing": 0.0, "evaluations": 2, "warmup": 0.0,
          "patience": 100}

@@ -41,25 +41,26 @@ def step(recipe: Any) -> tuple[dict[str, torch.Tensor], int]:
     return {"loss": loss.detach(), **found}, ran
 
 
-def compare(plain: Any, recomputing: Any) -> None:
+def times_run(plain: Any, recomputing: Any) -> float:
+    """How much oftener layers are run where they are recomputed; loss and gradients are the same."""
     kept, once = step(plain)
     again, twice = step(recomputing)
-    assert once > 0 and twice == 2 * once
     assert kept.keys() == again.keys() and len(kept) > 4
     for name, value in kept.items():
         torch.testing.assert_close(again[name], value, rtol=1e-5, atol=1e-7, msg=name)
     assert any(value.abs().max() > 0 for name, value in kept.items() if "lora_" in name)
+    return twice / once
 
 
 def test_behind_a_projector(asked: Path, tmp_path: Path) -> None:  # noqa: F811
     one, other = (recipe_of(asked, tmp_path / name, base="phi", lora=LORA, recompute=name == "less")
                   for name in ("all", "less"))
-    compare(one, other)
+    assert times_run(one, other) == 2
 
 
 def test_of_a_hub(shown: Callable[..., Any]) -> None:  # noqa: F811
     given = {"lora": LORA, "stages": [stage()]}
-    compare(shown("smolvlm", **given), shown("smolvlm", recompute=True, **given))
+    assert times_run(shown("smolvlm", **given), shown("smolvlm", recompute=True, **given)) == 2
 
 
 def test_it_takes_less_memory_by_the_doctors_count() -> None:

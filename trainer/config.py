@@ -177,7 +177,7 @@ class TrainingConfig:
                          says="How a frozen base is held; 8bit and 4bit need bitsandbytes.")
     recompute: bool = knob(False, recipes=_SPEAKING,
                            says="Whether activations are computed again on the way back in place of kept: less memory, "
-                                "about a third slower. Always so over 8-bit and 4-bit weights.")
+                                "slower steps. Always so over 8-bit and 4-bit weights.")
     vocabulary: int = knob(6000, unit="tokens", low=300, high=65536, recipes=_PROMPTED,
                            says="Size of a new tokenizer, which goes with random weights.")
     max_tokens: int = knob(128, unit="tokens", low=16, high=8192, recipes=_SPEAKING,

@@ -65,10 +65,14 @@ def _causal_lm(folder: Path) -> Any:
 def _encoder_decoder(folder: Path) -> Any:
     from transformers import VisionEncoderDecoderModel
 
+    return _seeing(VisionEncoderDecoderModel, folder, ("encoder.pooler.",))
+
+
+def _seeing(kind: Any, folder: Path, may_lack: tuple[str, ...] = ()) -> Any:
     from narrator.families.causal_lm import load_tokenizer
     from narrator.families.encoder_decoder import PictureInput
 
-    model = _laid_out(VisionEncoderDecoderModel, folder, ("encoder.pooler.",))
+    model = _laid_out(kind, folder, may_lack)
     _check_words(folder)
     load_tokenizer(folder)
     PictureInput.load(folder)
@@ -87,15 +91,9 @@ def _hub_vlm(folder: Path) -> Any:
 
 
 def _projector_lm(folder: Path) -> Any:
-    from narrator.families.causal_lm import load_tokenizer
-    from narrator.families.encoder_decoder import PictureInput
     from narrator.families.projector_model import ProjectorLM
 
-    model = _laid_out(ProjectorLM, folder)
-    _check_words(folder)
-    load_tokenizer(folder)
-    PictureInput.load(folder)
-    return model
+    return _seeing(ProjectorLM, folder)
 
 
 def _image_gpt(folder: Path) -> Any:

@@ -19,10 +19,10 @@ from narrator.hub.cache import KINDS
 from narrator.hub.cards import CARD, license_of
 from narrator.hub.pulling import size
 from narrator.records import NarratorError, Variant
+from narrator.unpacking import SPARE_BYTES
 from narrator.weights import check_checkpoint, counted
 
 SETTINGS = ("config.json", "tokenizer_config.json", "preprocessor_config.json", "processor_config.json")
-_SPARE_BYTES = 256 * 2**20  # left free on the disk
 
 
 def add_folder(folder: Path, *, family: str | None = None, name: str | None = None, title: str | None = None
@@ -126,6 +126,6 @@ def check_disk(needed: int, out: Path, told: str) -> None:
     """Raise NarratorError where the disk of `out` has no room for so many bytes and some to spare."""
     there = next(parent for parent in out.parents if parent.is_dir())
     free = shutil.disk_usage(there).free
-    if needed + _SPARE_BYTES > free:
-        raise NarratorError(f"{told} needs {size(needed + _SPARE_BYTES)} of free disk and there are {size(free)}: free "
+    if needed + SPARE_BYTES > free:
+        raise NarratorError(f"{told} needs {size(needed + SPARE_BYTES)} of free disk and there are {size(free)}: free "
                             "some space, or set NARRATOR_CHECKPOINTS to a folder on another disk.")

@@ -154,16 +154,13 @@ def _joined(vision: Any, language: Any, tensors: dict[str, Any], separator: Any)
     """The whole model. Raises ValueError or RuntimeError where widths or names do not fit."""
     import torch
 
-    from narrator.families.projector_model import Projector, ProjectorLM, ProjectorLMConfig
+    from narrator.families.projector_model import Projector, joined
 
     width = language.get_input_embeddings().weight.shape[1]
     if separator.shape != (width,):
         raise ValueError(f"its separator is {len(separator)} wide, the language model {width}")
     kind = "normed" if any(key.startswith("block.") for key in tensors) else "linear"
-    seen, said = (part.config.to_dict() | {"_name_or_path": ""} for part in (vision, language))  # no path is saved
-    with torch.device("meta"):  # the two large parts are taken over, not made
-        model = ProjectorLM(ProjectorLMConfig(vision_config=seen, text_config=said, projector=kind))
-    model.vision, model.language = vision, language
+    model = joined(vision, language, kind)
     model.projector = Projector(vision.config.hidden_size, width, kind)
     # Some matrices are trained without a bias.
     model.projector.load_state_dict({"linear.bias": torch.zeros(width), **tensors})

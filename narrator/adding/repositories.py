@@ -16,7 +16,7 @@ from narrator.hub.cache import is_hub_id, local_folder
 from narrator.hub.cards import license_of
 from narrator.hub.pulling import look
 from narrator.records import Inputs, NarratorError, Variant
-from narrator.weights import DTYPES, counted
+from narrator.weights import BYTES, DTYPES, counted
 
 
 def add_repository(repo: str, *, family: str | None = None, name: str | None = None, title: str | None = None
@@ -64,4 +64,4 @@ def _figures(found: dict[str, Any]) -> tuple[int, str]:
         return counts.total(), counts.most_common(1)[0][0]
     said = found["config"].get("dtype") or found["config"].get("torch_dtype")
     dtype = said if said in DTYPES.values() else "float32"
-    return int(found["bytes"]) // {"float32": 4, "float64": 8, "int8": 1}.get(dtype, 2), dtype
+    return int(found["bytes"]) // BYTES[dtype], dtype

@@ -73,7 +73,7 @@ class ProjectorFamily(Held):
             fronts.append(model.in_front(model.patches(pixels)))
         texts = [torch.tensor(prompt_ids(self.tokenizer, prompt or DESCRIBE), device=model.device)
                  for prompt in prompts]
-        embeddings, mask = model.assemble(fronts, texts, left=True)
+        embeddings, mask = model.assemble(fronts, texts)
         return {"inputs_embeds": embeddings, "attention_mask": mask}
 
     def _text(self, tokens: list[int]) -> str:

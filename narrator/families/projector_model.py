@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from huggingface_hub.dataclasses import strict
 from torch import nn
+from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 import narrator.families.mobilenet_patches  # noqa: F401  (registers the encoder of our own checkpoints)
@@ -100,23 +101,16 @@ class ProjectorLM(PreTrainedModel):
         ends = self.separator.to(projected.dtype).expand(len(projected), 1, -1)
         return torch.cat([projected, ends], dim=1).flatten(0, 1)
 
-    def assemble(self, pictures: Sequence[torch.Tensor], texts: Sequence[torch.Tensor], *, left: bool
+    def assemble(self, pictures: Sequence[torch.Tensor], texts: Sequence[torch.Tensor]
                  ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Pictures (each `in_front`) and token ids (each (T,)) -> embeddings (B, L, width) and mask (B, L).
-
-        left: pad on the left, to go on from; else on the right, to learn from.
-        """
+        """Pictures (each `in_front`) and token ids (each (T,)) -> embeddings (B, L, width) and mask (B, L), padded on
+        the left, to go on from."""
         words = self.get_input_embeddings()
         rows = [torch.cat([picture, words(text).to(picture.dtype)])
                 for picture, text in zip(pictures, texts, strict=True)]
-        longest = max(len(row) for row in rows)
-        embeddings = rows[0].new_zeros(len(rows), longest, rows[0].shape[-1])
-        mask = torch.zeros(len(rows), longest, dtype=torch.long, device=embeddings.device)
-        for number, row in enumerate(rows):
-            place = slice(longest - len(row), longest) if left else slice(0, len(row))
-            embeddings[number, place] = row
-            mask[number, place] = 1
-        return embeddings, mask
+        ones = [torch.ones(len(row), dtype=torch.long, device=row.device) for row in rows]
+        return (pad_sequence(rows, batch_first=True, padding_side="left"),
+                pad_sequence(ones, batch_first=True, padding_side="left"))
 
     def forward(self, inputs_embeds: torch.Tensor, attention_mask: torch.Tensor, **more: Any) -> Any:
         """What `assemble` gave -> the language model's output."""
@@ -125,3 +119,14 @@ class ProjectorLM(PreTrainedModel):
 
 AutoConfig.register(ProjectorLMConfig.model_type, ProjectorLMConfig)
 AutoModel.register(ProjectorLMConfig, ProjectorLM)
+
+
+def joined(vision: Any, language: Any, projector: str) -> ProjectorLM:
+    """Encoder and language model taken over as they are, and a projector of this kind, which has yet to begin (on the
+    meta device). The configuration holds no path of this machine, and of a quantised base that of whole weights."""
+    seen, said = (part.config.to_dict() | {"_name_or_path": ""} for part in (vision, language))
+    said.pop("quantization_config", None)
+    with torch.device("meta"):  # the two large parts are not made twice
+        model = ProjectorLM(ProjectorLMConfig(vision_config=seen, text_config=said, projector=projector))
+    model.vision, model.language = vision, language
+    return model

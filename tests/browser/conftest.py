@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import re
 from collections.abc import Callable, Iterator
@@ -26,6 +27,21 @@ class Visit:
     page: Page
     off_machine: list[str]
     errors: list[str]
+    asked: list[str] = dataclasses.field(default_factory=list)  # addresses of what the page asked for, and of what came
+    came: list[str] = dataclasses.field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.on("requestfinished", lambda request: self.came.append(request.url))
+        self.page.on("requestfailed", lambda request: self.came.append(request.url))
+
+    def settle(self) -> None:
+        """Wait until everything has come that the page asked for and that is answered at once."""
+        calm = 0
+        while calm < 3:
+            self.page.wait_for_timeout(100)
+            waits = collections.Counter(self.asked) - collections.Counter(self.came)
+            calm = 0 if any("/run/" in url for url in waits) else calm + 1
 
     def status(self, kind: str) -> str:
         """The status line's words once it is of that kind (busy, done, stopped, error)."""
@@ -42,8 +58,10 @@ class Visit:
         self.page.wait_for_function(answered, timeout=WAIT_MS)
 
     def choose(self, variant: str) -> None:
+        """The page has asked for what the variant takes when this returns."""
         self.page.click("#variant input")
         self.page.get_by_role("option", name=variant, exact=True).click()
+        self.settle()
 
     def describe(self, picture: Path = CAT) -> str:
         """The description of a picture."""
@@ -81,10 +99,10 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def visit(chromium: Browser, address: str) -> Iterator[Callable[..., Visit]]:
-    """`visit(size=, scheme=)` opens the page; in the end it must have stayed on this machine, without errors."""
+    """`visit(size=, scheme=, at=)` opens the page; in the end it must have stayed on this machine, without errors."""
     opened: list[tuple[Any, Visit]] = []
 
-    def open_page(size: tuple[int, int] = WIDE, scheme: Literal["light", "dark"] = "light") -> Visit:
+    def open_page(size: tuple[int, int] = WIDE, scheme: Literal["light", "dark"] = "light", at: str = address) -> Visit:
         context = chromium.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme,
                                        permissions=["clipboard-read", "clipboard-write"])
         context.set_default_timeout(WAIT_MS)
@@ -100,7 +118,7 @@ def visit(chromium: Browser, address: str) -> Iterator[Callable[..., Visit]]:
         found.page.on("console", lambda message: found.errors.append(message.text) if message.type == "error" else None)
         found.page.on("pageerror", lambda error: found.errors.append(str(error)))
         found.page.on("dialog", lambda dialog: found.errors.append(f"dialog: {dialog.message}"))
-        found.page.goto(address)
+        found.page.goto(at)
         found.page.wait_for_selector("#describe")
         found.page.wait_for_selector("#status[role=status]")
         opened.append((context, found))

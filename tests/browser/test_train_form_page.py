@@ -134,10 +134,7 @@ def test_where_it_is_off_or_does_not_last_the_tab_says_so(visit: Open, training:
     folders = {f"NARRATOR_{name.upper()}": str(training.folder / name) for name in ("checkpoints", "data")}
     folders |= {f"NARRATOR_{name.upper()}": str(tmp_path / name) for name in ("runs", "history")}
     with served(tmp_path, free_port(), **folders, **places, HF_HUB_OFFLINE="1", OMP_NUM_THREADS="1") as server:
-        seen = visit()
-        page = seen.page
-        page.goto(server.address)
-        page.wait_for_selector("#status[role=status]")
+        page = visit(at=server.address).page
         page.get_by_role("tab", name="Train").click()
         page.get_by_text(says).wait_for(timeout=WAIT_MS)
         assert page.locator("#train-start").count() == (places["NARRATOR_TRAINING"] == "on")

@@ -6,7 +6,6 @@ import datetime
 import json
 import re
 import time
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pytest
 from serving import Server
 
 from browser.conftest import PHONE, WAIT_MS, WIDE, Visit
-from browser.training_page import LISTEN, STATES, Train, one_waiting, write_states
+from browser.training_page import LISTEN, STATES, Train, on_hold, one_waiting, write_states
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Visit]
@@ -144,24 +143,29 @@ def test_two_windows_start_one_run_which_is_stopped_resumed_queued_and_removed(v
 
 
 def stop_an_upload(train: Train, folder: Path) -> None:
-    """Many pictures are left while they are looked through; nothing of them stays."""
-    with zipfile.ZipFile(folder / "many.zip", "w") as packed:
-        for number in range(1500):
-            packed.write(folder / "p0.jpg", f"{number}.jpg")
-            packed.writestr(f"{number}.txt", f"Picture {number}.")
+    """Pictures are left while they are looked through; nothing of them stays."""
     home = folder / "data" / "uploads"
     before = set(home.iterdir()) if home.exists() else set()
-    train.page.set_input_files("#train-upload input[type=file]", folder / "many.zip")
-    train.page.wait_for_function("""() => {  // pressed as soon as it is there
-        const button = document.querySelector("#train-upload-leave");
-        if (button?.offsetParent) button.click();
-        return button?.offsetParent; }""", timeout=WAIT_MS)
-    train.says("The upload was stopped. Nothing of it is kept.")
-    train.page.wait_for_selector("#train-upload-leave", state="hidden")
-    deadline = time.monotonic() + 60
-    while set(home.iterdir()) != before and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert set(home.iterdir()) == before
+    with on_hold(folder):
+        train.page.set_input_files("#train-upload input[type=file]", folder / "mine.zip")
+        train.page.locator("#train-found", has_text="% unpacked.").wait_for()
+        assert train.violations("an upload under way") == [] and not train.sideways()
+        train.page.click("#train-upload-leave")
+        train.says("The upload was stopped. Nothing of it is kept.")
+        train.page.wait_for_selector("#train-upload-leave", state="hidden")
+        deadline = time.monotonic() + 60
+        while set(home.iterdir()) != before and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert set(home.iterdir()) == before
+
+
+def write_for_several(train: Train) -> None:
+    """The commands for two machines."""
+    train.page.click("#train-several > button")
+    train.page.fill("#train-several-machines input", "2")
+    train.page.click("#train-several-write")
+    train.says("2 commands are written")
+    assert train.page.input_value("#train-several-command textarea").count("accelerate launch --config_file") == 2
 
 
 def test_an_upload_is_stopped_or_deleted_and_the_command_for_several_machines_is_written(
@@ -169,8 +173,12 @@ def test_an_upload_is_stopped_or_deleted_and_the_command_for_several_machines_is
     train = Train(visit())
     page = train.page
     stop_an_upload(train, training.folder)
-    page.set_input_files("#train-upload input[type=file]", training.folder / "mine.zip")
+    with on_hold(training.folder):
+        page.set_input_files("#train-upload input[type=file]", training.folder / "mine.zip")
+        page.locator("#train-found", has_text="% unpacked.").wait_for()
+        page.fill("#train-stages-epochs input", "7")
     train.says("The upload is ready")
+    assert page.input_value("#train-stages-epochs input") == "7"
     page.reload()  # the form no longer holds it
     train = Train(train.seen)
     page.click("#train-uploads > button")
@@ -194,11 +202,7 @@ def test_an_upload_is_stopped_or_deleted_and_the_command_for_several_machines_is
     with page.expect_download() as saved:
         page.click("#train-yaml-save")
     assert "epochs: 7" in saved.value.path().read_text()
-    page.click("#train-several > button")
-    page.fill("#train-several-machines input", "2")
-    page.click("#train-several-write")
-    train.says("2 commands are written")
-    assert page.input_value("#train-several-command textarea").count("accelerate launch --config_file") == 2
+    write_for_several(train)
     assert train.violations("several machines, earlier uploads") == [] and not train.sideways()
 
 

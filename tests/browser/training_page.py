@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import json
 import shutil
@@ -35,6 +34,7 @@ LISTEN = """() => { window.heard = []; const line = document.querySelector("#tra
     new MutationObserver(() => { const text = line.innerText.trim();
         if (text && text !== window.heard.at(-1)) window.heard.push(text); })
     .observe(line, {childList: true, subtree: true, characterData: true}); }"""
+HOLD = "hold"  # a file: while it is there, an upload gets no further (see serve.py)
 TUNED = "document.querySelector('#train-name :is(input, textarea)').value === 'tiny-captioner-tuned'"
 
 
@@ -49,7 +49,18 @@ def serve_training(folder: Path) -> Iterator[Server]:
 def serve_again(folder: Path, port: int) -> contextlib.AbstractContextManager[Server]:
     """A page over this folder as it stands."""
     places = {f"NARRATOR_{name.upper()}": str(folder / name) for name in ("checkpoints", "runs", "data", "history")}
-    return served(folder, port, **places, HF_HUB_OFFLINE="1", OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES="")
+    return served(folder, port, **places, HF_HUB_OFFLINE="1", OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES="",
+                  TEST_HOLD=str(folder / HOLD))
+
+
+@contextlib.contextmanager
+def on_hold(folder: Path) -> Iterator[None]:
+    """No upload on the page over this folder gets further meanwhile."""
+    (folder / HOLD).touch()
+    try:
+        yield
+    finally:
+        (folder / HOLD).unlink()
 
 
 def write_training(folder: Path) -> None:
@@ -126,11 +137,6 @@ class Train:
     def __init__(self, seen: Visit, run: str = "") -> None:
         """Opens the tab. run: the one to watch, as a link to it asks for it; a page that did comes to it by itself."""
         self.seen, self.page = seen, seen.page
-        self.asked: list[str] = []  # addresses of what the page asked for, and of what came
-        self.came: list[str] = []
-        self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.on("requestfinished", lambda request: self.came.append(request.url))
-        self.page.on("requestfailed", lambda request: self.came.append(request.url))
         if run:
             self.page.evaluate("(run) => history.replaceState(history.state, '', `?run=${run}`)", run)
         if run or "run=" not in self.page.url:
@@ -138,15 +144,7 @@ class Train:
                 self.page.get_by_role("tab", name="Train").click()
         self.page.wait_for_selector("#train-status[role=status]")
         self.page.locator("#train-stages-epochs input").wait_for(timeout=WAIT_MS)
-        self.settle()
-
-    def settle(self) -> None:
-        """Wait until what the opened tab asked for has come: the form as it is filled, and the newest run."""
-        calm = 0
-        while calm < 3:
-            self.page.wait_for_timeout(100)
-            waits = collections.Counter(self.asked) - collections.Counter(self.came)
-            calm = 0 if any("/run/" in url for url in waits) else calm + 1
+        seen.settle()  # the form as it is filled, and the newest run
 
     def says(self, words: str, wait_ms: int = WAIT_MS) -> str:
         line = self.page.locator("#train-status .line")

@@ -5,13 +5,14 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, prepare_model_for_kbit_training
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from transformers.pytorch_utils import Conv1D
 
 from narrator.families.causal_lm import ADAPTER_WEIGHTS, load_model
 from narrator.records import NarratorError
 from trainer.config import Lora
+from trainer.recipes.saving import stored
 
 BITS = {"none": None, "8bit": 8, "4bit": 4}
 
@@ -92,8 +93,7 @@ def check_adapter(model: PeftModel, folder: Path) -> None:
 def _stored(folder: Path) -> dict[str, tuple[int, ...]]:
     """The shapes of the adapters in a checkpoint, by name."""
     try:
-        with safe_open(folder / ADAPTER_WEIGHTS, "pt") as stored:
-            return {name: tuple(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118
+        return stored(folder / ADAPTER_WEIGHTS)
     except (OSError, SafetensorError) as error:
         raise _damaged(folder, f"{ADAPTER_WEIGHTS} is missing or cannot be read") from error
 

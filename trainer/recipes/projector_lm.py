@@ -12,14 +12,13 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from safetensors import safe_open
 from safetensors.torch import load_file
 
 from narrator.families.causal_lm import load_tokenizer
 from narrator.families.encoder_decoder import PictureInput
 from narrator.families.loading import load_whole
 from narrator.families.projector_lm import DESCRIBE, ProjectorFamily
-from narrator.families.projector_model import ProjectorLM, ProjectorLMConfig
+from narrator.families.projector_model import ProjectorLM, joined
 from narrator.held_out import HeldOut
 from narrator.readers.gathering import read_examples
 from narrator.records import Example, Inputs, NarratorError, Variant
@@ -30,12 +29,12 @@ from trainer.recipes import Recipe, Scores, Sets, Tell
 from trainer.recipes.answered import answered_scores, asked_rows
 from trainer.recipes.asked import Asking, Dialogues, collate
 from trainer.recipes.bases import find_base
+from trainer.recipes.branches import branched
 from trainer.recipes.captions import cache_features
 from trainer.recipes.encoders import vision_part
 from trainer.recipes.lora import attach, load_base
 from trainer.recipes.optimising import adamw_groups, answer_loss
-from trainer.recipes.saving import check_whole, save_weights
-from trainer.recipes.teacher import IGNORED
+from trainer.recipes.saving import check_whole, save_weights, stored
 
 
 class ProjectorRecipe(Recipe):
@@ -61,13 +60,7 @@ class ProjectorRecipe(Recipe):
     def _joined(self, quantize: str) -> ProjectorLM:
         """Encoder and language model of the bases, and a projector that has learned nothing."""
         language = load_base(self.base, self.device, frozen=True, quantize=quantize)
-        vision = vision_part(self.eyes)
-        seen, said = (part.config.to_dict() | {"_name_or_path": ""} for part in (vision, language))  # no path is saved
-        said.pop("quantization_config", None)  # what is saved is not
-        config = ProjectorLMConfig(vision_config=seen, text_config=said, projector=self.config.projector)
-        with torch.device("meta"):  # the two large parts are taken over, not made
-            model = ProjectorLM(config)
-        model.vision, model.language = vision, language
+        model = joined(vision_part(self.eyes), language, self.config.projector)
         model.begin_projector(language.get_input_embeddings().weight)
         return model
 
@@ -78,7 +71,7 @@ class ProjectorRecipe(Recipe):
     def load(self, folder: Path) -> ProjectorLM:
         """The model as a stage left it; its adapters are merged only where the stage is over, and a base that is held
         quantised is not in its checkpoints."""
-        names = _stored(folder)
+        names = [name for path in folder.glob("*.safetensors") for name in stored(path)]
         adapted = any(".lora_" in name for name in names)
         based = any(name.startswith("language.") and ".lora_" not in name for name in names)
         model: ProjectorLM
@@ -120,15 +113,17 @@ class ProjectorRecipe(Recipe):
 
     def loss(self, model: ProjectorLM, batch: dict[str, Any], stage: Stage) -> torch.Tensor:
         """Mean over the tokens of the answers and their ends, a scalar."""
+        texts: list[list[torch.Tensor]] = [[] for _ in batch["patches"]]
+        starts: list[list[int]] = [[] for _ in batch["patches"]]
+        for picture, ids, start in zip(batch["picture"], batch["ids"], batch["starts"], strict=True):
+            texts[picture].append(ids)
+            starts[picture].append(start)
         with self.autocast():
-            seen = [model.in_front(patches[None]) for patches in batch["patches"]]  # (P, width) each
-            fronts = [seen[row] for row in batch["picture"]]
-            embeddings, mask = model.assemble(fronts, batch["ids"], left=False)
-            logits = model(inputs_embeds=embeddings, attention_mask=mask, use_cache=False).logits
-        wanted = torch.full(mask.shape, IGNORED, device=mask.device)
-        for row, (front, ids, start) in enumerate(zip(fronts, batch["ids"], batch["starts"], strict=True)):
-            wanted[row, len(front) + start:len(front) + len(ids)] = ids[start:]
-        return answer_loss(logits[:, :-1], wanted[:, 1:], stage.label_smoothing)
+            rows = branched(model, batch["patches"], texts, starts)
+            kept = rows.wanted.shape[1]  # over the picture no token is foretold
+            logits = model(inputs_embeds=rows.embeddings, attention_mask=rows.mask, position_ids=rows.positions,
+                           use_cache=False, logits_to_keep=kept).logits[:, -kept:]
+        return answer_loss(logits, rows.wanted, stage.label_smoothing)
 
     def read_dev(self, source: Data, *, strict: bool) -> list[Example]:
         """Pictures with captions, or with questions and answers of their own; talk without a picture is left out."""
@@ -238,15 +233,6 @@ def _check(config: TrainingConfig) -> None:
                                 "caption and answer.")
         if stage.train_language and config.quantize != "none" and config.lora is None:
             raise NarratorError("Quantised weights cannot learn: set 'lora', or 'quantize: none'.")
-
-
-def _stored(folder: Path) -> list[str]:
-    """The names of a checkpoint's weights."""
-    names: list[str] = []
-    for path in folder.glob("*.safetensors"):
-        with safe_open(path, "pt") as stored:
-            names += stored.keys()
-    return names
 
 
 def _is_quantised(model: ProjectorLM) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from transformers import PreTrainedModel
 
 from narrator.records import NarratorError
@@ -29,6 +30,12 @@ def save_weights(model: PreTrainedModel, folder: Path, *, float8: bool = False) 
                 parameter.data = parameter.data.to(torch.float8_e4m3fn)
     small.save_pretrained(folder, max_shard_size=SHARD if total < SMALL else LARGE_SHARD)
     return total
+
+
+def stored(path: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of a file's tensors, by name. Raises OSError or SafetensorError where it cannot be read."""
+    with safe_open(path, "pt") as found:
+        return {name: tuple(found.get_slice(name).get_shape()) for name in found.keys()}  # noqa: SIM118  (no dict)
 
 
 def to_keep(model: Any, kept: Kept, state: dict[str, Any] | None = None) -> dict[str, Any] | None:

@@ -26,6 +26,7 @@ WAITING = "Waiting for another check to end …"
 LEFT = "The check was stopped. Nothing was started."
 ROOM = {"check": 2, "start": 4}  # looks at a time, of all visitors: those before a start are light, and held up by none
 STILL_S = 20.0  # after which the status line says that a look goes on, then after twice as long; the meter is silent
+BACK = "() => window.training.back()"
 TURN = "() => window.training.turn('#train-{}', '#train-{}')"
 SHOW = ("() => { window.training.show('#train-runs'); "
         "window.training.turn('#train-start', '#train-anyway, #train-leave'); }")
@@ -97,7 +98,7 @@ def wire_doing(doing: Doing, form: Form, watched: Runs) -> None:
         begun[-1].then(None, js=SHOW, **QUIETLY)
     doing.leave.click(None, cancels=[check, *begun], **QUIETLY).then(
         functools.partial(_left, doing, watched), doing.looked, outputs, queue=False, **quietly(watched.status)).then(
-        None, js=TURN.format("check", "leave"), **QUIETLY)
+        None, js=BACK, **QUIETLY)
 
 
 def _waits(doing: Doing, kind: str, looked: checks.Looked | None) -> list[Any]:

@@ -25,6 +25,11 @@
   };
   for (const kind of ["click", "change"]) document.addEventListener(kind, heed, true);
   document.addEventListener("keydown", (event) => { if (event.target.closest?.("[role=tab]")) pressed = false; }, true);
+  let looker = "#train-check"; // whose look goes on: where the focus goes once it is stopped
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest?.("#train-check, #train-start, #train-anyway");
+    if (button) looker = button.id === "train-check" ? "#train-check" : "#train-start";
+  }, true);
   const tell = teller("#train-status");
   window.training = {
     goOn, show,
@@ -40,6 +45,7 @@
         else if (tries > 0) window.training.turn(to, from, tries - 1);
       }, 100);
     },
+    back() { window.training.turn(looker, "#train-leave"); }, // an ended start turns there, too, sooner or later
     look() { // in a window behind others it costs the training nothing
       if (!document.hidden) document.querySelector("#train-look")?.click();
     },
