@@ -177,7 +177,7 @@ def test_a_full_disk_is_told_as_one(home: Path, made: Path, monkeypatch: pytest.
 
     parts = Parts(vision=made / "clip", language=made / "phi", separator="picture")
     with monkeypatch.context() as patched:
-        patched.setattr("narrator.adding.folders._SPARE_BYTES", 2**62)
+        patched.setattr("narrator.adding.folders.SPARE_BYTES", 2**62)
         assert "of free disk and there are" in refusal(lambda: add_projector(made / "parts", parts))
     monkeypatch.setattr("transformers.PreTrainedModel.save_pretrained", save)
     said = refusal(lambda: add_projector(made / "parts", parts))
