@@ -220,7 +220,7 @@ def test_other_refusals(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "is not a folder" in refusal(lambda: add_folder(tmp_path / "nowhere"))
     said = sentence(narrator("add", tmp_path / "no", checkpoints=home))
     assert "neither a folder here nor a model of the Hub" in said
-    monkeypatch.setattr("narrator.adding.folders._SPARE_BYTES", 2**62)
+    monkeypatch.setattr("narrator.adding.folders.SPARE_BYTES", 2**62)
     assert "of free disk and there are" in refusal(lambda: add_folder(folder))
     monkeypatch.undo()
 
