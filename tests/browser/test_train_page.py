@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime
 import json
 import re
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -49,9 +50,13 @@ def address(training: Server) -> str:
 
 
 @pytest.fixture(scope="module")
-def states(training: Server) -> Path:
-    """The page's runs, a failed, a running and a finished one among them."""
-    return write_states(training.folder)
+def states(training: Server) -> Iterator[Path]:
+    """The page's runs, a failed, a running and a finished one among them; the running one is this process, which none
+    of the other tests' Stops may reach."""
+    runs = write_states(training.folder)
+    yield runs
+    for name in STATES.values():
+        shutil.rmtree(runs / name)
 
 
 def in_order(wanted: tuple[str, ...], tree: str) -> None:

@@ -207,7 +207,8 @@ def _listed(parts: dict[str, Any]) -> dict[str, Any]:
     jobs = list_jobs(runs)
     parts["overview"] = views.overview(jobs)
     parts["choices"] = [(f"{views.title(job.id)} ({views.state(job).lower()})", job.id) for job in jobs]
-    return {"live": any(job.state in LIVE for job in jobs), "listed": time.monotonic()}
+    return {"live": any(job.state in LIVE for job in jobs), "listed": time.monotonic(),
+            "runs": [(job.id, job.state, job.position) for job in jobs]}
 
 
 def _marks(job: Job, found: Watch, run_id: str | None) -> dict[str, Any]:

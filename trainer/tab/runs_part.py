@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -49,13 +50,22 @@ class Runs:
     detail: Any = None  # all that is about the watched run
     timer: Any = None
     look: Any = None  # pressed by the page at each tick of the timer while somebody can see it
+    turned: Any = None  # another text, and what seldom changes is asked for
     opening: Any = None  # what the status line is to say of an opened tab, unless something else has been said since
 
     def outputs(self) -> list[Any]:
-        """What `shown` fills, in its order."""
+        """What `shown` fills, in its order, the status line first."""
+        return [*self.often(), *self.seldom()]
+
+    def often(self) -> list[Any]:
+        """What may change with every step."""
+        return [self.status, self.seen, self.facts, self.curves, self.tables, self.log, self.overview]
+
+    def seldom(self) -> list[Any]:
+        """What changes when the run does, or the list, or an evaluation came. To leave an output as it is costs Gradio
+        nearly a millisecond, and the training has one of them less: a look leaves these out."""
         rows = [part for row, words, _ in self.samples for part in (row, words)]
-        return [self.status, self.seen, self.choice, self.facts, self.curves, self.tables, self.report, self.log,
-                self.overview, self.detail, self.timer, self.samples_part, *rows, *self.buttons.values()]
+        return [self.choice, self.report, self.detail, self.timer, self.samples_part, *rows, *self.buttons.values()]
 
 
 def runs_part(line: Any) -> Runs:
@@ -73,6 +83,7 @@ def runs_part(line: Any) -> Runs:
     parts.overview = gr.HTML(views.NO_RUNS, elem_id="train-overview", elem_classes="flat")
     parts.timer = gr.Timer(SELDOM_S, active=False)
     parts.look = gr.Button("Look", visible="hidden", elem_id="train-look")
+    parts.turned = gr.Textbox(label="What has turned", visible="hidden", elem_id="train-turned")
     parts.opening = gr.Textbox(label="How the run stands", visible="hidden", elem_id="train-opening")
     return parts
 
@@ -110,28 +121,44 @@ def _samples(parts: Runs) -> None:
 
 def shown(parts: Runs, look: runs.Look, listed: Any = None) -> list[Any]:
     """Updates for `parts.outputs()`. listed: an update of the list of runs, when it is not to be left as it is."""
+    return [*_often(look), *_seldom(parts, look, listed)]
+
+
+def glance(run_id: str | None, seen: dict[str, Any]) -> list[Any]:
+    """Updates for `parts.often()` and `parts.turned`."""
+    look = runs.look(run_id, seen)
+    stands = [look.seen.get(name) for name in ("run", "state", "evaluations", "runs")]
+    return [*_often(look), json.dumps([*stands, pause_s(look)])]
+
+
+def _often(look: runs.Look) -> list[Any]:
+    views_of = (look.facts, look.curves, look.tables, look.log, look.overview)
+    return [_given(look.status), look.seen, *map(_given, views_of)]
+
+
+def _seldom(parts: Runs, look: runs.Look, listed: Any = None) -> list[Any]:
     import gradio as gr
 
-    def given(value: Any) -> Any:
-        return gr.skip() if value is None else value
-
+    there = gr.skip() if look.choices is None else gr.Column(visible=bool(look.choices))
     if listed is None:
         listed = gr.skip() if look.choices is None else gr.Dropdown(choices=look.choices)
-    pause = pause_s(look)
-    views_of = (look.facts, look.curves, look.tables, look.report, look.log, look.overview)
-    updates = [given(look.status), look.seen | {"pause": pause}, listed, *map(given, views_of),
-               gr.skip() if look.choices is None else gr.Column(visible=bool(look.choices)),
-               gr.skip() if look.seen.get("pause") == pause else gr.Timer(value=pause, active=True)]
+    updates = [listed, _given(look.report), there, gr.Timer(value=pause_s(look), active=True)]
     if look.samples is None:
         updates += [gr.skip()] * (1 + 2 * len(parts.samples))
     else:
         updates.append(gr.Column(visible=bool(look.samples)))
         for place in range(len(parts.samples)):
-            there = place < len(look.samples)
-            updates += [gr.Row(visible=there), look.samples[place] if there else ""]
+            said = look.samples[place] if place < len(look.samples) else ""
+            updates += [gr.Row(visible=bool(said)), said]
     if look.actions is None:
         return updates + [gr.skip()] * len(parts.buttons)
     return updates + [gr.Button(visible=name in look.actions) for name in parts.buttons]
+
+
+def _given(value: Any) -> Any:
+    import gradio as gr
+
+    return gr.skip() if value is None else value
 
 
 def pause_s(look: runs.Look) -> float:
@@ -164,8 +191,10 @@ def wire_runs(parts: Runs, tab: Any, may: bool) -> None:
     parts.choice.input(lambda run: opened(parts, run), parts.choice, outputs, queue=False, **quiet | LATEST)
     parts.choice.change(None, parts.choice, None, js=KEEP, **QUIETLY)
     parts.timer.tick(None, js=LOOK, **QUIETLY)
-    parts.look.click(lambda run, seen: shown(parts, runs.look(run, seen)), [parts.choice, parts.seen], outputs,
-                     queue=False, trigger_mode="once", **quiet)
+    parts.look.click(glance, [parts.choice, parts.seen], [*parts.often(), parts.turned], queue=False,
+                     trigger_mode="once", **quiet)
+    parts.turned.change(lambda run: _seldom(parts, runs.look(run)), parts.choice, parts.seldom(), queue=False,
+                        **quiet | LATEST)
     _wire_speaking(parts)
     if may:
         _wire_doing(parts)
