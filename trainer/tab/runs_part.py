@@ -58,14 +58,14 @@ class Runs:
         return [*self.often(), *self.seldom()]
 
     def often(self) -> list[Any]:
-        """What may change with every step."""
-        return [self.status, self.seen, self.facts, self.curves, self.tables, self.log, self.overview]
+        """What may change with every step, and the report, which is to be there when its run is said to be done."""
+        return [self.status, self.seen, self.facts, self.curves, self.tables, self.report, self.log, self.overview]
 
     def seldom(self) -> list[Any]:
         """What changes when the run does, or the list, or an evaluation came. To leave an output as it is costs Gradio
         nearly a millisecond, and the training has one of them less: a look leaves these out."""
         rows = [part for row, words, _ in self.samples for part in (row, words)]
-        return [self.choice, self.report, self.detail, self.timer, self.samples_part, *rows, *self.buttons.values()]
+        return [self.choice, self.detail, self.timer, self.samples_part, *rows, *self.buttons.values()]
 
 
 def runs_part(line: Any) -> Runs:
@@ -132,7 +132,7 @@ def glance(run_id: str | None, seen: dict[str, Any]) -> list[Any]:
 
 
 def _often(look: runs.Look) -> list[Any]:
-    views_of = (look.facts, look.curves, look.tables, look.log, look.overview)
+    views_of = (look.facts, look.curves, look.tables, look.report, look.log, look.overview)
     return [_given(look.status), look.seen, *map(_given, views_of)]
 
 
@@ -142,7 +142,7 @@ def _seldom(parts: Runs, look: runs.Look, listed: Any = None) -> list[Any]:
     there = gr.skip() if look.choices is None else gr.Column(visible=bool(look.choices))
     if listed is None:
         listed = gr.skip() if look.choices is None else gr.Dropdown(choices=look.choices)
-    updates = [listed, _given(look.report), there, gr.Timer(value=pause_s(look), active=True)]
+    updates = [listed, there, gr.Timer(value=pause_s(look), active=True)]
     if look.samples is None:
         updates += [gr.skip()] * (1 + 2 * len(parts.samples))
     else:
