@@ -22,7 +22,6 @@ FAMILIES["sayer"] = "plumbing:Sayer"
 catalog.SHIPPED = Path(os.environ.get("TEST_SHIPPED", catalog.SHIPPED))
 
 
-
 def hold_uploads(file: Path) -> None:
     """See TEST_HOLD. Whoever stops an upload that is held up ends it."""
     from narrator.unpacking import Tell, nobody

@@ -137,22 +137,15 @@ def _often(look: runs.Look) -> list[Any]:
 
 
 def _seldom(parts: Runs, look: runs.Look, listed: Any = None) -> list[Any]:
+    """Updates for `parts.seldom()`. look: one that was not given what was seen before, so that it lacks nothing."""
     import gradio as gr
 
-    there = gr.skip() if look.choices is None else gr.Column(visible=bool(look.choices))
-    if listed is None:
-        listed = gr.skip() if look.choices is None else gr.Dropdown(choices=look.choices)
-    updates = [listed, there, gr.Timer(value=pause_s(look), active=True)]
-    if look.samples is None:
-        updates += [gr.skip()] * (1 + 2 * len(parts.samples))
-    else:
-        updates.append(gr.Column(visible=bool(look.samples)))
-        for place in range(len(parts.samples)):
-            said = look.samples[place] if place < len(look.samples) else ""
-            updates += [gr.Row(visible=bool(said)), said]
-    if look.actions is None:
-        return updates + [gr.skip()] * len(parts.buttons)
-    return updates + [gr.Button(visible=name in look.actions) for name in parts.buttons]
+    choices, samples, actions = look.choices or [], look.samples or [], look.actions or set()
+    said = [*samples, *[""] * (len(parts.samples) - len(samples))]
+    return [gr.Dropdown(choices=choices) if listed is None else listed, gr.Column(visible=bool(choices)),
+            gr.Timer(value=pause_s(look), active=True), gr.Column(visible=bool(samples)),
+            *(part for text in said for part in (gr.Row(visible=bool(text)), text)),
+            *(gr.Button(visible=name in actions) for name in parts.buttons)]
 
 
 def _given(value: Any) -> Any:
