@@ -119,8 +119,8 @@ def _samples(parts: Runs) -> None:
             parts.samples.append((row, words, speak))
 
 
-def shown(parts: Runs, look: runs.Look, listed: Any = None) -> list[Any]:
-    """Updates for `parts.outputs()`. listed: an update of the list of runs, when it is not to be left as it is."""
+def shown(parts: Runs, look: runs.Look, listed: Any) -> list[Any]:
+    """Updates for `parts.outputs()`. listed: an update of the list of runs."""
     return [*_often(look), *_seldom(parts, look, listed)]
 
 
